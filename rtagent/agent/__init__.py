@@ -1,0 +1,1 @@
+"""Floor 4, where objects meet: wiring, the reconcile loop, health, metrics, the control socket."""

@@ -1,0 +1,1 @@
+"""Floor 2, asyncio file descriptors: bytes in, bytes out, nothing else."""

@@ -1,0 +1,1 @@
+"""Floor 1, codecs without IO: bytes to vectors and events, and back."""
