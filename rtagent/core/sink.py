@@ -1,0 +1,77 @@
+"""What the agent asks of a data plane: read what is there, install a plan, answer per row.
+
+Every sink (the memory FIB, VPP) passes one contract suite (tests/contract). A refused row is a value in the answer,
+a lost connection is an exception, and nothing in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.fib import FibEntries, FibVector, Port
+from rtagent.vector.keys import Keys
+
+
+class Disconnected(Exception):
+    """The data plane is not there (any more); the caller retries when it is back."""
+
+
+class VersionMismatch(Exception):
+    """The data plane speaks another version: the message says which messages are missing or changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rows to write: for each key the entry it is to have, NO_ENTRY to remove it. Keys are unique within a plan."""
+
+    keys: Keys
+    entry: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.entry)
+
+
+class FibSink(Protocol):
+    """A data plane. Entry ids are ids in ``entries``; tables are the kernel's numbers (the sink maps main to VPP's 0).
+
+    ``apply`` and ``read`` may be in flight several at a time; plans take effect in the order of their calls.
+    """
+
+    entries: FibEntries
+
+    @property
+    def own_source(self) -> int:
+        """The number in ``FibVector.source`` that marks our own rows."""
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """The data plane's interfaces by name, kept up to date while connected."""
+
+    def source_name(self, source: int) -> str:
+        """Return the name of a source number ("interface", "CLI", …)."""
+
+    async def connect(self) -> None:
+        """Connect, check versions, find or make our source. Raises Disconnected or VersionMismatch; may be retried."""
+
+    async def wait_lost(self) -> None:
+        """Return when the connection is lost."""
+
+    def read(self) -> AsyncIterator[FibVector]:
+        """Yield every row of every table that a route may forward by, ours and others', in batches."""
+
+    async def apply(self, plan: Plan) -> NDArray[np.int32]:
+        """Install the plan; return 0 or a negative error per row, in the plan's order. Raises Disconnected."""
+
+    async def lookup(self, keys: Keys) -> FibVector:
+        """Return the exact rows at ``keys`` as the data plane holds them now; keys that are not there are left out."""
+
+    def error_text(self, retval: int) -> str:
+        """Return the data plane's own words for a negative answer."""
+
+    async def close(self) -> None:
+        """Let go of the connection; the data plane keeps forwarding."""

@@ -1,0 +1,129 @@
+"""FIB entries as a data plane holds them: what is wanted, what is installed, and the words for the difference.
+
+Entries are interned like nexthop groups: equal forwarding is an equal id, so a comparison of two FIBs is a comparison
+of two integer columns. ``interface`` is the data plane's number (VPP: sw_if_index; the memory FIB: the kernel's ifindex).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.keys import EMPTY_KEYS, Keys
+
+NO_ENTRY = -1
+"""The entry id of a row that is not there (a plan: remove it)."""
+
+NO_INTERFACE = 0xFFFFFFFF
+"""VPP's ~0: a path that leaves through no interface."""
+
+
+class FibKind(IntEnum):
+    """What an entry does to a packet."""
+
+    UNICAST = 1
+    LOCAL = 2
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+    OTHER = 255
+    """Something that rtagent never writes (a foreign entry: glean, multicast, classify, …)."""
+
+
+class State(IntEnum):
+    """The state of a row, as people and scripts see it (lower case)."""
+
+    ABSENT = 0
+    """Nothing wanted, nothing installed; never shown."""
+    INSTALLED = 1
+    PENDING = 2
+    REJECTED = 3
+    UNSUPPORTED = 4
+    PARKED = 5
+    SHADOWED = 6
+
+
+class FibPath(NamedTuple):
+    """One path of an entry; ``via`` is packed (4 or 16 bytes) or empty (attached)."""
+
+    via: bytes = b""
+    interface: int = NO_INTERFACE
+    weight: int = 1
+    """1 to 255."""
+    labels: tuple[int, ...] = ()
+    """Labels pushed, outermost first; on a label entry, what the label is swapped to."""
+    family: int = 0
+    """The payload's family where it is not told by ``via`` (an attached path, a pop): AF_INET, AF_INET6; else 0."""
+
+
+class FibEntry(NamedTuple):
+    """How packets to a prefix are forwarded; ``paths`` are sorted, so equal entries compare equal."""
+
+    kind: FibKind
+    paths: tuple[FibPath, ...] = ()
+
+
+class FibEntries:
+    """The interned entries; ids are never reused while the process lives, and there are few of them."""
+
+    def __init__(self) -> None:
+        self._ids: dict[FibEntry, int] = {}
+        self._entries: list[FibEntry] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, entry_id: int) -> FibEntry:
+        return self._entries[entry_id]
+
+    def intern(self, entry: FibEntry) -> int:
+        """Return the id of this entry, the same for equal entries (paths are put in order)."""
+        entry_id = self._ids.get(entry)
+        if entry_id is None:
+            entry = FibEntry(entry.kind, tuple(sorted(entry.paths)))
+            entry_id = self._ids.get(entry)
+            if entry_id is None:
+                entry_id = len(self._entries)
+                self._entries.append(entry)
+                self._ids[entry] = entry_id
+        return entry_id
+
+
+@dataclass(frozen=True, slots=True)
+class FibVector:
+    """Rows as a data plane holds them: keys, entry ids, and the number of the source that wins each."""
+
+    keys: Keys
+    entry: NDArray[np.int32]
+    source: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.entry)
+
+    @classmethod
+    def concat(cls, parts: list[FibVector]) -> FibVector:
+        """Return the parts one after the other."""
+        if not parts:
+            return EMPTY_FIB
+        return cls(
+            Keys.concat([part.keys for part in parts]),
+            np.concatenate([part.entry for part in parts]),
+            np.concatenate([part.source for part in parts]),
+        )
+
+
+EMPTY_FIB = FibVector(EMPTY_KEYS, np.empty(0, np.int32), np.empty(0, np.uint8))
+
+
+class Port(NamedTuple):
+    """An interface of the data plane."""
+
+    name: str
+    interface: int
+    up: bool = True
+    link_up: bool = True
+    mac: bytes = b""

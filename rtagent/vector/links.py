@@ -1,0 +1,94 @@
+"""What is counted in thousands, one immutable row each: links, addresses, neighbours, rules.
+
+Only routes need columns (docs/decisions/0001): these rows are read by name, compared as values, and kept in mappings.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_RUNNING = 0x40
+IFF_LOWER_UP = 0x10000
+"""linux/if.h."""
+
+OPER_UNKNOWN = 0
+OPER_UP = 6
+"""RFC 2863 ifOperStatus, as IFLA_OPERSTATE numbers it."""
+
+
+class Link(NamedTuple):
+    """A network interface (RTM_NEWLINK)."""
+
+    ifindex: int
+    name: str
+    flags: int = 0
+    mtu: int = 0
+    mac: bytes = b""
+    kind: str = ""
+    """IFLA_INFO_KIND: "veth", "vlan", "vrf", … ; empty for hardware."""
+    master: int = 0
+    """The ifindex of the bridge, bond or VRF that this link is enslaved to, or 0."""
+    parent: int = 0
+    """IFLA_LINK: the ifindex below a VLAN or a tunnel, or 0."""
+    table: int = 0
+    """A VRF's table (IFLA_VRF_TABLE), else 0."""
+    vlan: int = 0
+    operstate: int = OPER_UNKNOWN
+
+    @property
+    def up(self) -> bool:
+        """Whether the operator wants it up (IFF_UP)."""
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def carrier(self) -> bool:
+        """Whether the kernel regards the link as carrying traffic: what RTNH_F_LINKDOWN is the opposite of.
+
+        netif_carrier_ok() shows as IFF_LOWER_UP.
+        """
+        return bool(self.flags & IFF_LOWER_UP)
+
+
+class Address(NamedTuple):
+    """An address on an interface (RTM_NEWADDR). ``local`` and ``peer`` are packed; peer is empty where it is equal."""
+
+    family: int
+    ifindex: int
+    local: bytes
+    length: int
+    peer: bytes = b""
+    flags: int = 0
+    scope: int = 0
+
+
+class Neighbor(NamedTuple):
+    """An entry of the neighbour table (RTM_NEWNEIGH)."""
+
+    family: int
+    ifindex: int
+    address: bytes
+    mac: bytes = b""
+    state: int = 0
+    """NUD_* bits, linux/neighbour.h."""
+    flags: int = 0
+
+
+class Rule(NamedTuple):
+    """A policy rule (RTM_NEWRULE), as far as it is told apart: ``detail`` holds every other selector in text."""
+
+    family: int
+    priority: int
+    action: int
+    table: int
+    detail: str = ""
+
+
+class LinkdownPolicy(NamedTuple):
+    """net.ipv{4,6}.conf.*.ignore_routes_with_linkdown of one interface (RTM_NEWNETCONF)."""
+
+    family: int
+    ifindex: int
+    """An interface, or -1 (NETCONFA_IFINDEX_ALL): either switches it on."""
+    ignore_routes_with_linkdown: bool

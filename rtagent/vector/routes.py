@@ -1,0 +1,116 @@
+"""Routes in columns, and changes to them: a batch of any size is one value.
+
+A ``RouteDelta`` is an ordered batch of operations on entries; ``fold`` appends a later batch and drops what it
+makes invisible. Entries, not prefixes, are what the kernel talks about: a prefix can hold several, told apart by
+tos and metric (and, rarely, only by their order).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.keys import EMPTY_KEYS, Keys
+
+
+class Op(IntEnum):
+    """What a row of a delta does to the entries of its rank, that is of one (key, tos, metric)."""
+
+    SET = 1
+    """The rank holds exactly this entry (NLM_F_EXCL: there was none before)."""
+    REPLACE = 2
+    """This entry replaces the first one of its rank, or is added (NLM_F_REPLACE)."""
+    APPEND = 3
+    """Added behind the others of its rank (NLM_F_APPEND; IPv6: the full new set of nexthops)."""
+    PREPEND = 4
+    """Added before the others of its rank (NLM_F_CREATE alone)."""
+    REMOVE = 5
+    """This entry is gone (IPv4), or these nexthops of it are (IPv6)."""
+    SEEN = 6
+    """A dump shows this entry: it exists, and stays when the snapshot closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteVector:
+    """Route entries in columns, all of one length."""
+
+    keys: Keys
+    metric: NDArray[np.uint32]
+    tos: NDArray[np.uint8]
+    protocol: NDArray[np.uint8]
+    """rtm_protocol: who installed it (linux/rtnetlink.h, RTPROT_*)."""
+    group: NDArray[np.int32]
+    """Ids into the NexthopGroups that the batch was decoded with."""
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RouteVector:
+        """Return the entries at ``rows`` (indices or a mask)."""
+        return RouteVector(
+            self.keys.take(rows), self.metric[rows], self.tos[rows], self.protocol[rows], self.group[rows]
+        )
+
+    @classmethod
+    def concat(cls, parts: list[RouteVector]) -> RouteVector:
+        """Return the parts one after the other."""
+        if not parts:
+            return EMPTY_ROUTES
+        return cls(
+            Keys.concat([part.keys for part in parts]),
+            np.concatenate([part.metric for part in parts]),
+            np.concatenate([part.tos for part in parts]),
+            np.concatenate([part.protocol for part in parts]),
+            np.concatenate([part.group for part in parts]),
+        )
+
+
+EMPTY_ROUTES = RouteVector(
+    EMPTY_KEYS, np.empty(0, np.uint32), np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.int32)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDelta:
+    """An ordered batch of operations; ``op[i]`` applies to ``routes`` row i."""
+
+    routes: RouteVector
+    op: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+    def fold(self, later: RouteDelta) -> RouteDelta:
+        """Return one delta with the effect of this one and then ``later``. Associative.
+
+        A ``SET`` says all there is to say about its rank, so whatever stands before it at that rank is dropped.
+        """
+        routes = RouteVector.concat([self.routes, later.routes])
+        op = np.concatenate([self.op, later.op])
+        return RouteDelta(routes, op)._without_overwritten()
+
+    def _without_overwritten(self) -> RouteDelta:
+        settled = self.op == Op.SET
+        if len(self) < 2 or not settled.any():
+            return self
+        routes, keys = self.routes, self.routes.keys
+        position = np.arange(len(self))
+        order = np.lexsort((position, routes.metric, routes.tos, keys.lo, keys.hi, keys.meta))
+        same = np.ones(len(self), bool)
+        same[0] = False
+        for column in (keys.meta, keys.hi, keys.lo, routes.tos, routes.metric):
+            ordered = column[order]
+            same[1:] &= ordered[1:] == ordered[:-1]
+        rank = np.cumsum(~same) - 1
+        last_set = np.full(int(rank[-1]) + 1, -1)
+        settled_rows = settled[order]
+        np.maximum.at(last_set, rank[settled_rows], position[order][settled_rows])
+        kept = np.empty(len(self), bool)
+        kept[order] = position[order] >= last_set[rank]
+        return RouteDelta(routes.take(kept), self.op[kept])
+
+
+EMPTY_DELTA = RouteDelta(EMPTY_ROUTES, np.empty(0, np.uint8))
