@@ -55,8 +55,14 @@ class FibSink(Protocol):
     def source_name(self, source: int) -> str:
         """Return the name of a source number ("interface", "CLI", …)."""
 
-    async def connect(self) -> None:
-        """Connect, check versions, find or make our source. Raises Disconnected or VersionMismatch; may be retried."""
+    def outranks(self, source: int) -> bool:
+        """Whether rows of this source win over ours for the same prefix."""
+
+    async def connect(self, *, read_only: bool = False) -> None:
+        """Connect, check versions, find our source, or make it unless ``read_only``.
+
+        Raises Disconnected or VersionMismatch; may be retried.
+        """
 
     async def wait_lost(self) -> None:
         """Return when the connection is lost."""

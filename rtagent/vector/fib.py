@@ -1,7 +1,7 @@
 """FIB entries as a data plane holds them: what is wanted, what is installed, and the words for the difference.
 
 Entries are interned like nexthop groups: equal forwarding is an equal id, so a comparison of two FIBs is a comparison
-of two integer columns. ``interface`` is the data plane's number (VPP: sw_if_index; the memory FIB: the kernel's ifindex).
+of two integer columns. ``interface`` is the data plane's number (VPP: sw_if_index; the memory FIB: ifindex).
 """
 
 from __future__ import annotations

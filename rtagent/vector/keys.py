@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ TABLE_LOCAL = 255
 """linux/rtnetlink.h, RT_TABLE_MAIN and RT_TABLE_LOCAL."""
 
 U64: TypeAlias = NDArray[np.uint64]
+Selection: TypeAlias = NDArray[np.integer[Any]] | NDArray[np.bool_]
+"""Rows of a column: indices or a mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Keys:
     def __len__(self) -> int:
         return len(self.meta)
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Keys:
+    def take(self, rows: Selection) -> Keys:
         """Return the keys at ``rows`` (indices or a mask)."""
         return Keys(self.hi[rows], self.lo[rows], self.meta[rows])
 

@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.keys import EMPTY_KEYS, Keys
+from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 
 
 class Op(IntEnum):
@@ -48,7 +48,7 @@ class RouteVector:
     def __len__(self) -> int:
         return len(self.group)
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RouteVector:
+    def take(self, rows: Selection) -> RouteVector:
         """Return the entries at ``rows`` (indices or a mask)."""
         return RouteVector(
             self.keys.take(rows), self.metric[rows], self.tos[rows], self.protocol[rows], self.group[rows]

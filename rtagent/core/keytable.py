@@ -1,0 +1,144 @@
+"""From keys to row numbers, a vector at a time: open addressing over numpy columns.
+
+A dictionary of a million keys costs 150 MB and a loop; this costs 24 bytes a key plus the buckets, and looks up a
+batch with a handful of array operations whatever its size. Row numbers are stable while a key is present, so other
+columns (what the kernel wants, what is installed) are joined by row number and never by key.
+
+Rows are freed in bulk only (``keep``): a prefix that flaps finds its old row, and the buckets need no tombstones.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.keys import Keys
+
+_EMPTY = -1
+_MIX_HI = np.uint64(0x9E3779B97F4A7C15)
+_MIX_LO = np.uint64(0xC2B2AE3D27D4EB4F)
+_MIX_META = np.uint64(0x165667B19E3779F9)
+_FOLD = np.uint64(32)
+
+Rows: TypeAlias = NDArray[np.int32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class KeyTable:
+    """A growing set of keys, each with a row number below ``size``."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Rows ever handed out and not given back: columns need this length."""
+        self._hi = np.empty(16, np.uint64)
+        self._lo = np.empty(16, np.uint64)
+        self._meta = np.empty(16, np.uint64)
+        self._free = np.empty(0, np.int32)
+        self._buckets = np.full(32, _EMPTY, np.int32)
+
+    def __len__(self) -> int:
+        return self.size - len(self._free)
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of rows 0 to size; what a free row holds has no meaning."""
+        return Keys(self._hi[: self.size], self._lo[: self.size], self._meta[: self.size])
+
+    def find(self, keys: Keys) -> Rows:
+        """Return the row of each key, -1 where it is not present."""
+        found = np.full(len(keys), -1, np.int32)
+        waiting = np.arange(len(keys))
+        position = self._hash(keys)
+        mask = len(self._buckets) - 1
+        while len(waiting):
+            row = self._buckets[position]
+            occupied = row != _EMPTY
+            waiting, position, row = waiting[occupied], position[occupied], row[occupied]
+            hit = self._equal(keys, waiting, row)
+            found[waiting[hit]] = row[hit]
+            miss = ~hit
+            waiting, position = waiting[miss], (position[miss] + 1) & mask
+        return found
+
+    def intern(self, keys: Keys) -> Rows:
+        """Return the row of each key, making rows for those that are new; equal keys get one row."""
+        self._reserve(len(keys))
+        rows = np.full(len(keys), -1, np.int32)
+        waiting = np.arange(len(keys))
+        position = self._hash(keys)
+        buckets = self._buckets
+        mask = len(buckets) - 1
+        while len(waiting):
+            row = buckets[position]
+            vacant = row == _EMPTY
+            if vacant.any():
+                claimed, claimant = position[vacant], waiting[vacant]
+                buckets[claimed] = claimant  # of several claimants to a bucket, the last one written holds it
+                won = buckets[claimed] == claimant
+                buckets[claimed[won]] = rows[claimant[won]] = self._new_rows(keys.take(claimant[won]))
+                row = buckets[position]
+            hit = self._equal(keys, waiting, row)
+            rows[waiting[hit]] = row[hit]
+            miss = ~hit
+            waiting, position = waiting[miss], (position[miss] + 1) & mask
+        return rows
+
+    def keep(self, used: NDArray[np.bool_]) -> None:
+        """Free every row that is not marked in ``used`` (bool[size])."""
+        self._free = np.flatnonzero(~used).astype(np.int32)
+        self._rebuild(len(self._buckets))
+
+    def live(self) -> NDArray[np.bool_]:
+        """Return bool[size]: which rows hold a key."""
+        mask = np.ones(self.size, bool)
+        mask[self._free] = False
+        return mask
+
+    def _equal(self, keys: Keys, which: NDArray[np.intp], row: Rows) -> NDArray[np.bool_]:
+        equal: NDArray[np.bool_] = self._hi[row] == keys.hi[which]
+        equal &= self._lo[row] == keys.lo[which]
+        equal &= self._meta[row] == keys.meta[which]
+        return equal
+
+    def _hash(self, keys: Keys) -> NDArray[np.intp]:
+        mixed = (keys.hi ^ (keys.hi >> _FOLD)) * _MIX_HI ^ keys.lo * _MIX_LO ^ keys.meta * _MIX_META
+        mixed ^= mixed >> _FOLD
+        mixed *= _MIX_HI
+        position: NDArray[np.intp] = (mixed >> np.uint64(65 - len(self._buckets).bit_length())).astype(np.intp)
+        return position
+
+    def _new_rows(self, keys: Keys) -> Rows:
+        reused = self._free[len(self._free) - min(len(self._free), len(keys)) :]
+        self._free = self._free[: len(self._free) - len(reused)]
+        fresh = np.arange(self.size, self.size + len(keys) - len(reused), dtype=np.int32)
+        self.size += len(fresh)
+        rows = np.concatenate([reused, fresh])
+        self._hi[rows], self._lo[rows], self._meta[rows] = keys.hi, keys.lo, keys.meta
+        return rows
+
+    def _reserve(self, more: int) -> None:
+        """Make room for that many new keys, and keep the buckets at most half full."""
+        needed = self.size + more
+        if needed > len(self._hi):
+            self._hi, self._lo, self._meta = (grown(column, needed) for column in (self._hi, self._lo, self._meta))
+        if 2 * (len(self) + more) > len(self._buckets):
+            self._rebuild(1 << (2 * (len(self) + more) - 1).bit_length())
+
+    def _rebuild(self, buckets: int) -> None:
+        self._buckets = np.full(buckets, _EMPTY, np.int32)
+        waiting = np.flatnonzero(self.live()).astype(np.int32)
+        position = self._hash(self.keys.take(waiting))
+        while len(waiting):
+            vacant = self._buckets[position] == _EMPTY
+            self._buckets[position[vacant]] = waiting[vacant]
+            lost = self._buckets[position] != waiting
+            waiting, position = waiting[lost], (position[lost] + 1) & (buckets - 1)
+
+
+def grown(column: NDArray[Scalar], needed: int) -> NDArray[Scalar]:
+    """Return a copy with room for ``needed`` rows and half as many again; the new part is not initialised."""
+    larger = np.empty(needed + needed // 2, column.dtype)
+    larger[: len(column)] = column
+    return larger

@@ -1,0 +1,238 @@
+"""What is installed, row by row, beside what is wanted: the decision, its plan, and the answers.
+
+The ledger's columns stand beside the Rib's, joined by row number. ``decide`` compares wanted with installed for the
+touched rows or for all of them; it is one function for a lone route, an overflow and a restart. What the data plane
+answers goes into ``record``; what it holds when we connect goes into ``load``.
+
+A row of the data plane that belongs to a stronger source (an interface's own prefix, an operator's static route)
+*shadows* ours: we do not write under it, and look again now and then whether it is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.core.keytable import Rows, grown
+from rtagent.core.resolve import Resolver
+from rtagent.core.rib import Rib
+from rtagent.core.sink import Plan
+from rtagent.vector.fib import NO_ENTRY, FibVector, State
+from rtagent.vector.keys import FAMILY_NAMES
+from rtagent.vector.nexthops import NO_GROUP
+
+_NOT_REFUSED = -2
+"""In the column of refused entries: no write of this row was refused (NO_ENTRY there: a removal was)."""
+
+
+class Decision(NamedTuple):
+    """Rows to write and the plan for them, in the same order: changes and additions first, then removals."""
+
+    rows: Rows
+    plan: Plan
+
+
+class Foreign(NamedTuple):
+    """A row of a source that is stronger than ours."""
+
+    source: str
+    entry: int
+
+
+class Ledger:
+    """Installed entries with state and reason per row of the Rib's table."""
+
+    def __init__(self, rib: Rib, resolver: Resolver) -> None:
+        self._rib = rib
+        self._resolver = resolver
+        self.installed = np.empty(16, np.int32)
+        self.state = np.empty(16, np.uint8)
+        self.foreign: dict[int, Foreign] = {}
+        """Rows that a stronger source holds, as far as we know."""
+        self._reason = np.empty(16, np.int32)
+        self._refused = np.empty(16, np.int32)
+        self._in_flight = np.empty(16, bool)
+        self._again = np.empty(16, bool)
+        self._shadowed = np.empty(16, bool)
+        self._initialised = 0
+
+    def forget_installed(self) -> None:
+        """The connection is gone: nothing is known to be installed, nothing is in flight."""
+        self._initialise()
+        self.installed[:] = NO_ENTRY
+        self._refused[:] = _NOT_REFUSED
+        self._in_flight[:] = self._again[:] = self._shadowed[:] = False
+        self.foreign.clear()
+        self._rib.touch_all()
+
+    def load(
+        self, held: FibVector, own_source: int, outranks: Callable[[int], bool], source_name: Callable[[int], str]
+    ) -> None:
+        """Take what the data plane holds: our rows as installed, those of stronger sources as shadows."""
+        own = held.source == own_source
+        rows = self._rows(held, own)
+        self.installed[rows] = held.entry[own]
+        stronger = np.zeros(256, bool)
+        for source in np.unique(held.source[~own]).tolist():
+            stronger[source] = outranks(source)
+        shadows = ~own & stronger[held.source]
+        rows = self._rows(held, shadows)
+        self._shadowed[rows] = True
+        for row, source, entry in zip(
+            rows.tolist(), held.source[shadows].tolist(), held.entry[shadows].tolist(), strict=True
+        ):
+            self.foreign[row] = Foreign(source_name(source), entry)
+
+    def unshadow(self, rows: Rows) -> None:
+        """The stronger source has let go of these rows."""
+        self._shadowed[rows] = False
+        for row in rows.tolist():
+            self.foreign.pop(row, None)
+        self._rib.touch(rows)
+
+    def decide(self, rows: Rows | None, *, may_remove: bool) -> Decision:
+        """Return what to write so that these rows (None: all) hold what is wanted, and set their states.
+
+        Rows in flight wait for their answer; a refused row waits until another entry is wanted or ``retry``.
+        """
+        self._initialise()
+        if rows is None:
+            rows = np.arange(self._rib.table.size, dtype=np.int32)
+        wanted, state, reason = self._wanted(rows)
+        installed = self.installed[rows]
+        in_flight = self._in_flight[rows]
+        differs = wanted != installed
+        self._again[rows[in_flight & differs]] = True
+        removal = wanted == NO_ENTRY
+        refused = differs & (self._refused[rows] == wanted)
+        write = differs & ~in_flight & ~refused & (may_remove | ~removal)
+
+        shown = np.where(~removal & ~differs, State.INSTALLED, state)
+        shown[differs & removal & (state == State.ABSENT)] = State.PENDING
+        decided = ~refused
+        self.state[rows[decided]], self._reason[rows[decided]] = shown[decided], reason[decided]
+        self._refused[rows[write]] = _NOT_REFUSED
+
+        order = np.argsort(removal[write], kind="stable")
+        chosen = rows[write][order]
+        self._in_flight[chosen] = True
+        return Decision(chosen, Plan(self._rib.table.keys.take(chosen), wanted[write][order]))
+
+    def record(self, decision: Decision, retval: NDArray[np.int32], error_text: Callable[[int], str]) -> int:
+        """Note the answers to a plan; return how many rows were refused."""
+        rows, entry = decision.rows, decision.plan.entry
+        self._in_flight[rows] = False
+        done = retval == 0
+        self.installed[rows[done]] = entry[done]
+        settled = done & ~self._again[rows]
+        self.state[rows[settled]] = np.where(entry[settled] == NO_ENTRY, State.ABSENT, State.INSTALLED)
+        self._rib.touch(rows[self._again[rows] | (done & (entry == NO_ENTRY))])
+        self._again[rows] = False
+        refused = np.flatnonzero(~done)
+        for at in refused.tolist():
+            row = int(rows[at])
+            self._refused[row] = entry[at]
+            self.state[row] = State.REJECTED
+            text = f"{int(retval[at])}: {error_text(int(retval[at]))}"
+            self._reason[row] = self._resolver.reason_number(f"rejected {text}")
+        return len(refused)
+
+    def drop(self, decision: Decision) -> None:
+        """The plan was lost on the way: its rows are as unknown as the connection."""
+        self._in_flight[decision.rows] = False
+
+    def retry(self) -> None:
+        """Write refused rows again: what they depend on may have changed, or their time has come."""
+        self._initialise()
+        rows = np.flatnonzero(self._refused[: self._rib.table.size] != _NOT_REFUSED).astype(np.int32)
+        self._refused[rows] = _NOT_REFUSED
+        self._rib.touch(rows)
+
+    @property
+    def refused_count(self) -> int:
+        """How many rows wait after a refusal."""
+        self._initialise()
+        return int(np.count_nonzero(self._refused[: self._rib.table.size] != _NOT_REFUSED))
+
+    def shadowed_rows(self) -> Rows:
+        """Return the rows that the kernel wants and a stronger source holds."""
+        self._initialise()
+        size = self._rib.table.size
+        return np.flatnonzero(self._shadowed[:size] & (self._rib.group[:size] != NO_GROUP)).astype(np.int32)
+
+    def unsettled(self) -> Rows:
+        """Return the rows that still wait for a write or an answer, refused ones included."""
+        self._initialise()
+        state = self.state[: self._rib.table.size]
+        waiting = (state == State.PENDING) | (state == State.REJECTED) | self._in_flight[: len(state)]
+        return np.flatnonzero(waiting).astype(np.int32)
+
+    def reason(self, row: int) -> str:
+        """Return why a row is in its state, empty where there is nothing to say."""
+        return self._resolver.reasons[int(self._reason[row])]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of rows by (state, family), in the words of the contract."""
+        self._initialise()
+        size = self._rib.table.size
+        both = self.state[:size].astype(np.int64) << 8 | self._rib.table.keys.family.astype(np.int64)
+        numbers, counts = np.unique(both[self._rib.table.live()], return_counts=True)
+        return {
+            (State(number >> 8).name.lower(), FAMILY_NAMES[number & 0xFF]): count
+            for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+            if number >> 8 != State.ABSENT
+        }
+
+    def forget_absent(self) -> None:
+        """Free the rows that nobody wants and nobody holds, when they are many. Nothing may be touched or in flight."""
+        self._initialise()
+        size = self._rib.table.size
+        used = self._rib.group[:size] != NO_GROUP
+        used |= (self.installed[:size] != NO_ENTRY) | self._in_flight[:size] | self._shadowed[:size]
+        if 4 * np.count_nonzero(used) < 3 * len(self._rib.table):
+            self._rib.table.keep(used)
+            self.state[:size][~used] = State.ABSENT
+            self._refused[:size][~used] = _NOT_REFUSED
+
+    def _wanted(self, rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+        rib = self._rib
+        group = rib.group[rows]
+        present = group != NO_GROUP
+        wanted = np.full(len(rows), NO_ENTRY, np.int32)
+        state = np.full(len(rows), State.ABSENT, np.uint8)
+        reason = np.zeros(len(rows), np.int32)
+        family = (rib.table.keys.meta[rows[present]] >> np.uint64(8)) & np.uint64(0xFF)
+        wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
+        by_tos = present & (rib.tos[rows] != 0)
+        if by_tos.any():
+            wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
+            for at in np.flatnonzero(by_tos).tolist():
+                reason[at] = self._resolver.reason_number(f"only for tos {int(rib.tos[rows[at]]):#04x}")
+        if self.foreign:
+            shadowed = self._shadowed[rows] & (wanted != NO_ENTRY) & (self.installed[rows] == NO_ENTRY)
+            wanted[shadowed], state[shadowed] = NO_ENTRY, State.SHADOWED
+            for at in np.flatnonzero(shadowed).tolist():
+                source = self.foreign[int(rows[at])].source
+                reason[at] = self._resolver.reason_number(f"shadowed by {source}")
+        return wanted, state, reason
+
+    def _rows(self, held: FibVector, which: NDArray[np.bool_]) -> Rows:
+        rows = self._rib.rows_of(held.keys.take(which))
+        self._initialise()
+        return rows
+
+    def _initialise(self) -> None:
+        size = self._rib.table.size
+        if size > len(self.installed):
+            self.installed, self._refused = grown(self.installed, size), grown(self._refused, size)
+            self.state, self._reason = grown(self.state, size), grown(self._reason, size)
+            self._in_flight, self._again = grown(self._in_flight, size), grown(self._again, size)
+            self._shadowed = grown(self._shadowed, size)
+        new = slice(self._initialised, size)
+        self.installed[new], self._refused[new] = NO_ENTRY, _NOT_REFUSED
+        self.state[new], self._reason[new] = State.ABSENT, 0
+        self._in_flight[new] = self._again[new] = self._shadowed[new] = False
+        self._initialised = max(size, self._initialised)

@@ -1,0 +1,194 @@
+"""From what the kernel would do to what the data plane is to hold: nexthop groups become FIB entries.
+
+A group is resolved once, not once per route: through its links (a nexthop over a link that is down does not count),
+its nexthop objects, and the pairs (kernel ifindex to data plane interface). What cannot be expressed is not
+installed at all and says why (invariant 5): a route that would lose its encapsulation, or one of its nexthops, on
+the way is kept out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, State
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.links import Link
+from rtagent.vector.nexthops import NH_DEAD, Kind, Nexthop, NexthopGroup, NexthopGroups, NexthopObject
+
+FAMILIES = (AF_INET, AF_INET6, AF_MPLS)
+_FAMILY_INDEX = np.zeros(256, np.intp)
+_FAMILY_INDEX[list(FAMILIES)] = range(len(FAMILIES))
+
+_PLAIN = {
+    Kind.BLACKHOLE: FibKind.BLACKHOLE,
+    Kind.UNREACHABLE: FibKind.UNREACHABLE,
+    Kind.PROHIBIT: FibKind.PROHIBIT,
+    Kind.LOCAL: FibKind.LOCAL,
+}
+_UNKNOWN = 255
+_MAX_WEIGHT = 255
+_MAX_LABELS = 16
+"""vnet/fib/fib_types.api: label_stack[16] of vl_api_fib_path_t; its weight is a u8."""
+
+
+class Resolution(NamedTuple):
+    """What becomes of a group: an entry to install (state PENDING), or why there is none."""
+
+    entry: int
+    state: State
+    reason: str = ""
+
+
+class Topology:
+    """What nexthops are resolved through. Mutable; whoever changes it calls ``Resolver.invalidate``."""
+
+    def __init__(self) -> None:
+        self.links: dict[int, Link] = {}
+        self.nexthops: dict[int, NexthopObject] = {}
+        self.ignores_linkdown: set[tuple[int, int]] = set()
+        """(family, ifindex or -1 for all): where routes over a link without carrier do not count."""
+        self.pairs: Mapping[int, int] = {}
+        """Kernel ifindex to data plane interface."""
+        self.left_alone: frozenset[int] = frozenset()
+        """Links whose routes are none of our business ([mirror] ignore)."""
+
+    def nexthops_of(self, group: NexthopGroup) -> tuple[Kind, tuple[Nexthop, ...], str]:
+        """Return kind, nexthops and what is unsupported, nexthop objects looked up."""
+        known = self.nexthops.get(group.nhid)
+        if known is None:
+            return group.kind, group.nexthops, group.unsupported
+        if known.blackhole:
+            return Kind.BLACKHOLE, (), ""
+        if not known.members:
+            return group.kind, (known.nexthop,), known.unsupported
+        ways: list[Nexthop] = []
+        for nhid, weight in known.members:
+            member = self.nexthops.get(nhid)
+            if member is None:
+                continue
+            if member.blackhole:
+                return Kind.BLACKHOLE, (), ""
+            if member.unsupported:
+                return group.kind, (), member.unsupported
+            ways.append(member.nexthop._replace(weight=weight))
+        return group.kind, tuple(ways), ""
+
+    def why_dead(self, way: Nexthop, family: int) -> str:
+        """Return why the kernel would not use this nexthop now, empty where it would."""
+        link = self.links.get(way.ifindex)
+        if link is None:
+            return f"its interface (ifindex {way.ifindex}) is gone"
+        if not link.up:
+            return f"{link.name} is down"
+        if way.flags & NH_DEAD:
+            return f"the kernel regards it as dead on {link.name}"
+        if not link.carrier and not self.ignores_linkdown.isdisjoint({(family, way.ifindex), (family, -1)}):
+            return f"{link.name} has no carrier"
+        return ""
+
+    def is_dead(self, group: NexthopGroup) -> bool:
+        """Whether the kernel would pass over this group: every nexthop is dead."""
+        kind, ways, _ = self.nexthops_of(group)
+        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, AF_INET) for way in ways)
+
+
+class Resolver:
+    """Resolutions by (family, group id), made when first asked for and kept until ``invalidate``."""
+
+    def __init__(self, topology: Topology, groups: NexthopGroups, entries: FibEntries) -> None:
+        self._topology = topology
+        self._groups = groups
+        self._entries = entries
+        self._reasons: dict[str, int] = {"": 0}
+        self.reasons = [""]
+        """Texts by number: a column of reasons is a column of these numbers."""
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        """Forget every resolution: links, pairs or nexthop objects have changed, or groups were freed."""
+        shape = (len(FAMILIES), len(self._groups) + 64)
+        self._entry = np.full(shape, NO_ENTRY, np.int32)
+        self._state = np.full(shape, _UNKNOWN, np.uint8)
+        self._reason = np.zeros(shape, np.int32)
+
+    def reason_number(self, text: str) -> int:
+        """Return the number of a reason."""
+        number = self._reasons.setdefault(text, len(self.reasons))
+        if number == len(self.reasons):
+            self.reasons.append(text)
+        return number
+
+    def resolve_rows(
+        self, family: NDArray[np.uint64], group: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+        """Return entry id, state and reason number per row; groups must be valid ids."""
+        if len(self._groups) > self._entry.shape[1]:
+            self.invalidate()
+        at = _FAMILY_INDEX[family.astype(np.intp)], group
+        state = self._state[at]
+        if (state == _UNKNOWN).any():
+            missing = state == _UNKNOWN
+            for number in np.unique(at[0][missing] * len(self._groups) + group[missing]).tolist():
+                family_index, group_id = divmod(number, len(self._groups))
+                found = self.resolve(self._groups[group_id], FAMILIES[family_index])
+                self._entry[family_index, group_id] = found.entry
+                self._state[family_index, group_id] = found.state
+                self._reason[family_index, group_id] = self.reason_number(found.reason)
+            state = self._state[at]
+        return self._entry[at], state, self._reason[at]
+
+    def resolve(self, group: NexthopGroup, family: int) -> Resolution:
+        """Resolve one group for routes of one family."""
+        kind, ways, unsupported = self._topology.nexthops_of(group)
+        if unsupported:
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, unsupported)
+        if kind in _PLAIN:
+            return Resolution(self._entries.intern(FibEntry(_PLAIN[kind])), State.PENDING)
+        if kind is not Kind.UNICAST:
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, f"{kind.name.lower()} routes have no counterpart")
+        if any(way.ifindex in self._topology.left_alone for way in ways):
+            return Resolution(NO_ENTRY, State.ABSENT)
+        return self._resolve_ways(ways, family)
+
+    def _resolve_ways(self, ways: tuple[Nexthop, ...], family: int) -> Resolution:
+        topology = self._topology
+        dead = {way: why for way in ways if (why := topology.why_dead(way, family))}
+        alive = [way for way in ways if way not in dead]
+        if not alive:
+            why = "; ".join(sorted(set(dead.values()))) or "it has no next hop"
+            return Resolution(NO_ENTRY, State.PARKED, f"no usable next hop: {why}")
+        unpaired = sorted({topology.links[way.ifindex].name for way in alive if way.ifindex not in topology.pairs})
+        if unpaired:
+            return Resolution(NO_ENTRY, State.PARKED, f"no pair for {', '.join(unpaired)}")
+        if any(len(way.labels) > _MAX_LABELS for way in alive):
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, f"more than {_MAX_LABELS} labels")
+        weights: dict[FibPath, int] = {}
+        for way in alive:
+            payload = 0 if way.via else _payload(family)
+            path = FibPath(way.via, topology.pairs[way.ifindex], 1, way.labels, payload)
+            weights[path] = weights.get(path, 0) + way.weight
+        if len({(path.via, path.interface) for path in weights}) < len(weights):
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, "two next hops differ only in their labels")
+        scaled = scaled_weights(list(weights.values()))
+        paths = tuple(path._replace(weight=weight) for path, weight in zip(weights, scaled, strict=True))
+        return Resolution(self._entries.intern(FibEntry(FibKind.UNICAST, paths)), State.PENDING)
+
+
+def _payload(family: int) -> int:
+    """An attached path carries its own family; a label popped onto an attached path carries IPv4."""
+    return AF_INET if family == AF_MPLS else family
+
+
+def scaled_weights(weights: list[int]) -> list[int]:
+    """Return the weights in the same proportion, each from 1 to 255 (VPP's u8), exact where that is possible."""
+    divisor = gcd(*weights)
+    reduced = [weight // divisor for weight in weights]
+    if max(reduced) > _MAX_WEIGHT:
+        largest = max(reduced)
+        reduced = [max(1, round(weight * _MAX_WEIGHT / largest)) for weight in reduced]
+    return reduced

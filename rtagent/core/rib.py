@@ -1,0 +1,260 @@
+"""What the kernel holds, one row per prefix, and which entry of a prefix is the best.
+
+Nearly every prefix has one entry, and that one lives in the columns. A prefix with several (other metrics, other tos,
+appended ones) has them as a short list beside the columns, and its best one in the columns; those few are handled one
+by one, by the kernel's own rules:
+
+* IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
+  is not dead is used. A replace changes the first entry of its tos and metric.
+* IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
+  carries all of its nexthops; routes without a gateway stand side by side.
+
+Rows touched by an apply are remembered until ``take_touched``: the decision looks at those, and at nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.core.keytable import KeyTable, Rows, grown
+from rtagent.vector.keys import AF_INET6, Keys
+from rtagent.vector.nexthops import NO_GROUP, NexthopGroup, NexthopGroups
+from rtagent.vector.routes import Op, RouteDelta
+
+_ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
+
+
+class Entry(NamedTuple):
+    """One of several entries of a prefix."""
+
+    metric: int
+    tos: int
+    protocol: int
+    group: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """What orders the entries of a prefix: higher tos first, then lower metric."""
+        return (-self.tos, self.metric)
+
+
+class Rib:
+    """The kernel's routes. Columns are indexed by the rows of ``table`` and at least ``table.size`` long."""
+
+    def __init__(self, groups: NexthopGroups, is_dead: Callable[[NexthopGroup], bool]) -> None:
+        self.table = KeyTable()
+        self.groups = groups
+        self.metric = np.empty(16, np.uint32)
+        self.tos = np.empty(16, np.uint8)
+        self.protocol = np.empty(16, np.uint8)
+        self.group = np.empty(16, np.int32)
+        """The best entry's nexthop group; NO_GROUP where the kernel holds no route."""
+        self.several: dict[int, list[Entry]] = {}
+        """All entries, in the kernel's order, of the rows that have more than one."""
+        self._is_dead = is_dead
+        self._has_several = np.empty(16, bool)
+        self._seen = np.empty(16, np.uint32)
+        self._initialised = 0
+        self._touched: list[Rows] = []
+        self._all_touched = False
+
+    def rows_of(self, keys: Keys) -> Rows:
+        """Return the row of each key, made where the key is new."""
+        rows = self.table.intern(keys)
+        self._initialise()
+        return rows
+
+    def apply(self, delta: RouteDelta, generation: int = 0) -> None:
+        """Apply the operations in their order; ``generation`` marks what a dump has seen."""
+        if not len(delta):
+            return
+        rows = self.rows_of(delta.routes.keys)
+        self._touched.append(rows)
+        for turn in _turns(rows):
+            self._apply_unique(rows[turn], delta, turn, generation)
+
+    def sweep(self, family: int, generation: int) -> int:
+        """Empty every row of ``family`` that a complete dump has not seen; return how many."""
+        size = self.table.size
+        gone = (self.group[:size] != NO_GROUP) & (self._seen[:size] != generation)
+        gone &= self.table.keys.family == family
+        rows = np.flatnonzero(gone).astype(np.int32)
+        self._clear(rows)
+        self._touched.append(rows)
+        return len(rows)
+
+    def entries(self, row: int) -> list[Entry]:
+        """Return all entries of a row, in the kernel's order."""
+        if row in self.several:
+            return self.several[row]
+        if self.group[row] == NO_GROUP:
+            return []
+        return [self._entry(row)]
+
+    def touch_all(self) -> None:
+        """Have every row decided again: something that all rows depend on has changed."""
+        for row, entries in self.several.items():
+            self._put(row, entries)
+        self._all_touched = True
+
+    def touch(self, rows: Rows) -> None:
+        """Have these rows decided again."""
+        self._touched.append(rows)
+
+    @property
+    def has_touched(self) -> bool:
+        """Whether any row waits for a decision."""
+        return self._all_touched or any(len(rows) for rows in self._touched)
+
+    def take_touched(self) -> Rows | None:
+        """Return the rows to decide on (unique), None for all; and start over."""
+        touched, self._touched = self._touched, []
+        everything, self._all_touched = self._all_touched, False
+        if everything or sum(map(len, touched)) > self.table.size:
+            return None
+        if not touched:
+            return np.empty(0, np.int32)
+        return np.unique(np.concatenate(touched)) if len(touched) > 1 or len(touched[0]) > 1 else touched[0]
+
+    def used_groups(self) -> NDArray[np.bool_]:
+        """Return bool[len(groups)]: which groups some entry refers to."""
+        used = np.zeros(len(self.groups) + 1, bool)
+        used[self.group[: self.table.size]] = True  # NO_GROUP is -1: it marks the spare last element
+        for entries in self.several.values():
+            used[[entry.group for entry in entries]] = True
+        return used[:-1]
+
+    def _initialise(self) -> None:
+        size = self.table.size
+        if size > len(self.group):
+            self.metric, self.group = grown(self.metric, size), grown(self.group, size)
+            self.tos, self.protocol = grown(self.tos, size), grown(self.protocol, size)
+            self._has_several, self._seen = grown(self._has_several, size), grown(self._seen, size)
+        new = slice(self._initialised, size)
+        self.group[new], self._has_several[new], self._seen[new] = NO_GROUP, False, 0
+        self._initialised = max(size, self._initialised)
+
+    def _apply_unique(self, rows: Rows, delta: RouteDelta, which: NDArray[np.intp], generation: int) -> None:
+        """Apply the operations at ``which``, no two of which are about one row."""
+        routes, op = delta.routes, delta.op[which]
+        group, metric, tos = routes.group[which], routes.metric[which], routes.tos[which]
+        empty = self.group[rows] == NO_GROUP
+        one = ~self._has_several[rows]
+        same_rank = one & ~empty & (self.metric[rows] == metric) & (self.tos[rows] == tos)
+        first_seen = (op == Op.SEEN) & (self._seen[rows] != generation)
+        same = same_rank & (self.group[rows] == group)
+
+        put = one & _ADDS[op] & (empty | same | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
+        drop = (op == Op.REMOVE) & same
+        nothing = (op == Op.REMOVE) & empty & one
+        target, source = rows[put], which[put]
+        self.metric[target], self.tos[target] = routes.metric[source], routes.tos[source]
+        self.protocol[target], self.group[target] = routes.protocol[source], routes.group[source]
+        for row in target[self._has_several[target]].tolist():
+            del self.several[row]
+        self._has_several[target] = False
+        self._seen[rows[op == Op.SEEN]] = generation
+        self.group[rows[drop]] = NO_GROUP
+        for position in np.flatnonzero(~(put | drop | nothing)).tolist():
+            at = which[position]
+            entry = Entry(*(int(c[at]) for c in (routes.metric, routes.tos, routes.protocol, routes.group)))
+            row = int(rows[position])
+            family = int(routes.keys.meta[at] >> np.uint64(8)) & 0xFF
+            self._put(row, self._changed(self.entries(row), Op(op[position]), entry, family == AF_INET6))
+
+    def _changed(self, entries: list[Entry], op: Op, entry: Entry, inet6: bool) -> list[Entry]:
+        """Return the entries of one prefix after one operation."""
+        rank = [index for index, other in enumerate(entries) if other.rank == entry.rank]
+        merges = inet6 and self._has_gateway(entry)
+        if op is Op.REMOVE:
+            return self._removed(entries, rank, entry, merges)
+        siblings = [index for index in rank if self._has_gateway(entries[index])] if merges else []
+        if op is Op.SET:
+            kept = [other for index, other in enumerate(entries) if index not in rank]
+            return sorted([*kept, entry], key=lambda other: other.rank)
+        if siblings and op is not Op.SEEN:  # IPv6: the message carries the whole multipath route
+            return [entry if index == siblings[0] else other for index, other in enumerate(entries)]
+        if op is Op.REPLACE and rank:
+            alike = [index for index in rank if inet6 and self._has_gateway(entries[index]) == merges] or rank
+            return [entry if index == alike[0] else other for index, other in enumerate(entries)]
+        if any(entries[index].group == entry.group for index in rank):
+            return entries
+        before = [other for other in entries if other.rank < entry.rank]
+        equal = [entries[index] for index in rank]
+        after = [other for other in entries if other.rank > entry.rank]
+        return before + ([entry, *equal] if op is Op.PREPEND and not inet6 else [*equal, entry]) + after
+
+    def _removed(self, entries: list[Entry], rank: list[int], entry: Entry, merges: bool) -> list[Entry]:
+        gone = self._matching(entries, rank, entry)
+        if gone is not None:
+            return entries[:gone] + entries[gone + 1 :]
+        if merges:
+            ways = {(way.via, way.ifindex) for way in self.groups[entry.group].nexthops}
+            for index in rank:
+                group = self.groups[entries[index].group]
+                left = tuple(way for way in group.nexthops if (way.via, way.ifindex) not in ways)
+                if len(left) < len(group.nexthops):
+                    shrunk = entries[index]._replace(group=self.groups.intern(group._replace(nexthops=left)))
+                    return entries[:index] + ([shrunk] if left else []) + entries[index + 1 :]
+            return entries
+        return entries if len(rank) != 1 else [other for index, other in enumerate(entries) if index != rank[0]]
+
+    def _matching(self, entries: list[Entry], rank: list[int], entry: Entry) -> int | None:
+        """Return which entry of the rank this is, flags of its nexthops (dead or not) aside."""
+        for index in rank:
+            if entries[index].group == entry.group:
+                return index
+        wanted = _without_flags(self.groups[entry.group])
+        for index in rank:
+            if _without_flags(self.groups[entries[index].group]) == wanted:
+                return index
+        return None
+
+    def _put(self, row: int, entries: list[Entry]) -> None:
+        self.several.pop(row, None)
+        self._has_several[row] = len(entries) > 1
+        if not entries:
+            self.group[row] = NO_GROUP
+            return
+        if len(entries) > 1:
+            self.several[row] = entries
+        best = self._best(entries)
+        self.metric[row], self.tos[row], self.protocol[row], self.group[row] = best
+
+    def _best(self, entries: list[Entry]) -> Entry:
+        plain = [entry for entry in entries if not entry.tos] or entries
+        return next((entry for entry in plain if not self._is_dead(self.groups[entry.group])), plain[0])
+
+    def _entry(self, row: int) -> Entry:
+        return Entry(*(int(column[row]) for column in (self.metric, self.tos, self.protocol, self.group)))
+
+    def _clear(self, rows: Rows) -> None:
+        for row in rows[self._has_several[rows]].tolist():
+            del self.several[row]
+        self._has_several[rows] = False
+        self.group[rows] = NO_GROUP
+
+    def _has_gateway(self, entry: Entry) -> bool:
+        group = self.groups[entry.group]
+        return not group.nhid and any(way.via for way in group.nexthops)
+
+
+def _without_flags(group: NexthopGroup) -> NexthopGroup:
+    return group._replace(nexthops=tuple(way._replace(flags=0) for way in group.nexthops))
+
+
+def _turns(rows: Rows) -> list[NDArray[np.intp]]:
+    """Split a batch so that no two operations of a turn are about one row, and turns keep each row's order."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.ones(len(rows), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    if first.all():
+        return [np.arange(len(rows))]
+    starts = np.flatnonzero(first)
+    nth = np.arange(len(rows)) - np.repeat(starts, np.diff(np.append(starts, len(rows))))
+    return [np.sort(order[nth == turn]) for turn in range(int(nth.max()) + 1)]

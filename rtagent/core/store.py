@@ -1,0 +1,215 @@
+"""Everything known about the kernel, and the questions that a change of it raises.
+
+The store takes batches from a source, dumps and notifications alike, and remembers which rows to decide again. Where
+the kernel changes routes without saying so (a link goes down, the last address of a link is deleted, a nexthop object
+goes), the edge itself is what we learn: the store then asks for a fresh dump of the routes concerned, and until it
+arrives the resolver already disregards what is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rtagent.core.resolve import Resolver, Topology
+from rtagent.core.rib import Rib
+from rtagent.vector.batch import Change, Dump, KernelBatch, Row, UnsupportedRoute
+from rtagent.vector.fib import FibEntries
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.nexthops import NH_DEAD, NexthopGroups, NexthopObject
+from rtagent.vector.routes import RouteDelta
+
+ROUTE_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
+_ROUTE_DUMP = {family: dump for dump, family in ROUTE_FAMILY.items()}
+_IP_ROUTES = frozenset({Dump.ROUTES_INET, Dump.ROUTES_INET6})
+
+RowKey = tuple[object, ...]
+
+
+class Store:
+    """The kernel's state as last reported; see KernelListener in sources/kernel.py for the protocol of dumps."""
+
+    def __init__(self, groups: NexthopGroups, entries: FibEntries) -> None:
+        self.groups = groups
+        self.topology = Topology()
+        self.rib = Rib(groups, self.topology.is_dead)
+        self.resolver = Resolver(self.topology, groups, entries)
+        self.addresses: dict[RowKey, Address] = {}
+        self.neighbors: dict[RowKey, Neighbor] = {}
+        self.rules: dict[RowKey, Rule] = {}
+        self.unsupported: dict[RowKey, UnsupportedRoute] = {}
+        """Routes whose key has no counterpart, by what tells them apart."""
+        self.on_links_changed: Callable[[], None] = lambda: None
+        """Called when links came, went or were renamed: pairs are named after links."""
+        self._generation = 0
+        self._dumping: dict[Dump, int] = {}
+        self._seen_rows: dict[Dump, set[RowKey]] = {}
+        self._requests: set[Dump] = set()
+        self._handlers: dict[type, Callable[[Change], None]] = {
+            Link: self._link_changed,
+            NexthopObject: self._nexthop_changed,
+            LinkdownPolicy: self._policy_changed,
+            Address: self._address_changed,
+            Neighbor: lambda change: _kept(self.neighbors, change),
+            Rule: lambda change: _kept(self.rules, change),
+            UnsupportedRoute: lambda change: _kept(self.unsupported, change),
+        }
+
+    def begin(self, dump: Dump) -> None:
+        """A dump starts; what it does not show is gone when it is finished."""
+        self._generation += 1
+        self._dumping[dump] = self._generation
+        self._seen_rows[dump] = set()
+
+    def apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
+        """Take a batch of notifications, or of the dump named."""
+        for change in batch.changes:
+            if dump is not None:
+                self._seen_rows[dump].add(row_key(change.row))
+            self._handlers[type(change.row)](change)
+        self._apply_routes(batch.routes, self._dumping[dump] if dump is not None else 0)
+
+    def finish(self, dump: Dump) -> None:
+        """The dump is complete: what it has not shown is gone."""
+        generation, seen = self._dumping.pop(dump), self._seen_rows.pop(dump)
+        for row in [row for row in self._rows_of(dump) if row_key(row) not in seen]:
+            self._handlers[type(row)](Change(row, gone=True))
+        if dump in ROUTE_FAMILY:
+            self.rib.sweep(ROUTE_FAMILY[dump], generation)
+
+    def abandon(self, dump: Dump) -> None:
+        """The dump broke off: what it has shown stays, nothing is taken away."""
+        self._dumping.pop(dump, None)
+        self._seen_rows.pop(dump, None)
+
+    def take_dump_requests(self) -> set[Dump]:
+        """Return the dumps that silent changes call for, and forget them."""
+        requests, self._requests = self._requests, set()
+        return requests
+
+    @property
+    def wants_dumps(self) -> bool:
+        """Whether a silent change is still to be looked into."""
+        return bool(self._requests)
+
+    def topology_changed(self) -> None:
+        """Resolve and decide everything again: links, pairs or nexthop objects have changed."""
+        self.resolver.invalidate()
+        self.rib.touch_all()
+
+    def forget_unused(self) -> list[int]:
+        """Free nexthop groups that no route uses; return their ids. Not while a dump is in progress."""
+        assert not self._dumping
+        freed = self.groups.keep(self.rib.used_groups())
+        if freed:
+            self.resolver.invalidate()
+        return freed
+
+    def _apply_routes(self, delta: RouteDelta, generation: int) -> None:
+        self.rib.apply(delta, generation)
+
+    def _rows_of(self, dump: Dump) -> list[Row]:
+        rows: dict[Dump, list[Row]] = {
+            Dump.LINKS: list(self.topology.links.values()),
+            Dump.ADDRESSES: list(self.addresses.values()),
+            Dump.NEIGHBORS: list(self.neighbors.values()),
+            Dump.NEXTHOPS: list(self.topology.nexthops.values()),
+            Dump.RULES: list(self.rules.values()),
+        }
+        if dump in ROUTE_FAMILY:
+            return [row for row in self.unsupported.values() if row.family == ROUTE_FAMILY[dump]]
+        return rows.get(dump, [])
+
+    def _link_changed(self, change: Change) -> None:
+        link = change.row
+        assert isinstance(link, Link)
+        links = self.topology.links
+        before = links.get(link.ifindex)
+        if change.gone:
+            links.pop(link.ifindex, None)
+        else:
+            links[link.ifindex] = link
+        after = links.get(link.ifindex)
+        if before is None and after is None:
+            return
+        if before is None or after is None or before.name != after.name:
+            self.on_links_changed()
+            self.topology_changed()
+        if before is None or (after is not None and (before.up, before.carrier) == (after.up, after.carrier)):
+            return
+        self.topology_changed()
+        if after is None or (before.up and not after.up) or (before.carrier and not after.carrier):
+            self._requests |= _IP_ROUTES | {Dump.ROUTES_MPLS}
+            if self.topology.nexthops:
+                self._requests.add(Dump.NEXTHOPS)
+        elif self._dead_through(link.ifindex):
+            self._requests |= _IP_ROUTES
+
+    def _nexthop_changed(self, change: Change) -> None:
+        row = change.row
+        assert isinstance(row, NexthopObject)
+        nexthops = self.topology.nexthops
+        before = nexthops.get(row.nhid)
+        if change.gone:
+            nexthops.pop(row.nhid, None)
+            if before is not None:  # its routes, and its place in groups, go without a word
+                self._requests |= _IP_ROUTES | {Dump.NEXTHOPS}
+        else:
+            nexthops[row.nhid] = row
+        if before != nexthops.get(row.nhid):
+            self.topology_changed()
+
+    def _policy_changed(self, change: Change) -> None:
+        policy = change.row
+        assert isinstance(policy, LinkdownPolicy)
+        ignores = self.topology.ignores_linkdown
+        where = (policy.family, policy.ifindex)
+        wanted = policy.ignore_routes_with_linkdown and not change.gone
+        if wanted == (where in ignores):
+            return
+        (ignores.add if wanted else ignores.discard)(where)
+        self.topology_changed()
+
+    def _address_changed(self, change: Change) -> None:
+        address = change.row
+        assert isinstance(address, Address)
+        known = row_key(address) in self.addresses
+        _kept(self.addresses, change)
+        killed = change.gone and known
+        revived = not change.gone and not known and self._dead_through(address.ifindex)
+        if killed or revived:
+            self._requests.add(_ROUTE_DUMP[address.family])
+
+    def _dead_through(self, ifindex: int) -> bool:
+        """Whether some group holds a nexthop over this link that was dead when the kernel last showed it."""
+        return any(
+            way.ifindex == ifindex and way.flags & NH_DEAD for _, group in self.groups.items() for way in group.nexthops
+        )
+
+
+def row_key(row: Row) -> RowKey:
+    """Return what tells a row from the others of its type: it stays when the row changes."""
+    match row:
+        case Link():
+            return (row.ifindex,)
+        case NexthopObject():
+            return (row.nhid,)
+        case Address():
+            return (row.family, row.ifindex, row.local, row.length, row.peer)
+        case Neighbor():
+            return (row.family, row.ifindex, row.address)
+        case LinkdownPolicy():
+            return (row.family, row.ifindex)
+        case Rule():
+            return row
+        case UnsupportedRoute():
+            return (row.family, row.table, row.prefix, row.identity)
+
+
+def _kept(rows: dict[RowKey, Any], change: Change) -> None:
+    key = row_key(change.row)
+    if change.gone:
+        rows.pop(key, None)
+    else:
+        rows[key] = change.row
