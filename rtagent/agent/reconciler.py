@@ -1,0 +1,229 @@
+"""The loop: take what was touched, decide, write, record. About a page, and the only place that starts a write.
+
+Connecting is the same path whether VPP restarted, the agent did, or both: read what the data plane holds, compare
+everything, write the difference. Work is taken in slices and decided just before it is written, so that a prefix
+which changes while it waits is written once, as it is then; several slices are under way, so that the data plane
+never waits for us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+import numpy as np
+import structlog
+
+from rtagent.core.keytable import Rows
+from rtagent.core.ledger import Decision, Ledger
+from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
+from rtagent.core.store import Store
+
+log = structlog.get_logger()
+
+_SLICE_ROWS = 16_384
+_PLANS_UNDER_WAY = 3
+_CONNECT_BACKOFF_S = (0.05, 5.0)
+_RETRY_BACKOFF_S = (1.0, 60.0)
+_SHADOW_CHECK_S = 5.0
+_SHADOW_CHECK_ROWS = 1024
+_LAGS_KEPT = 1000
+
+
+class SinkState(Enum):
+    """Where we stand with the data plane."""
+
+    AWAITING = "awaiting"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+
+
+class Reconciler:
+    """Makes the sink equal the store, for ever. ``wake`` it when the store has changed."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        sink: FibSink,
+        *,
+        may_remove: Callable[[], bool],
+        on_connected: Callable[[], None] = lambda: None,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = SinkState.AWAITING
+        self.trouble = "not connected yet"
+        """Why the data plane is not connected, empty where it is."""
+        self.writes = 0
+        """Route rows written and accepted since the start."""
+        self.errors: Counter[int] = Counter()
+        """Refused rows by their answer."""
+        self.lags_s: deque[float] = deque(maxlen=_LAGS_KEPT)
+        """From a change heard of to its answer from the data plane, the last rounds."""
+        self.progressed = asyncio.Event()
+        """Set, and cleared at once, whenever a round or a write has ended: see ``wait_settled``."""
+        self._store = store
+        self._ledger = ledger
+        self._sink = sink
+        self._may_remove = may_remove
+        self._on_connected = on_connected
+        self._on_idle = on_idle
+        self._wake = asyncio.Event()
+        self._heard_at: float | None = None
+        self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
+        self._retry_backoff_s = _RETRY_BACKOFF_S[0]
+        self._retry_timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        """Something was touched: decide soon."""
+        if self._heard_at is None:
+            self._heard_at = time.monotonic()
+        self._wake.set()
+
+    def retry(self) -> None:
+        """What refused rows depend on may have changed: try them again."""
+        self._ledger.retry()
+        self.wake()
+
+    async def run(self) -> None:
+        """Connect, serve until the data plane is lost, connect again; for ever."""
+        backoff_s = _CONNECT_BACKOFF_S[0]
+        while True:
+            try:
+                await self._sink.connect()
+                backoff_s = _CONNECT_BACKOFF_S[0]
+                await self._serve()
+            except* (Disconnected, VersionMismatch) as lost:
+                self._disconnected(str(_first(lost)))
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _CONNECT_BACKOFF_S[1])
+
+    async def wait_settled(self) -> None:
+        """Return when every row that now waits for a write has been answered well, or is not to be written any more."""
+        waiting = self._waiting()
+        while waiting is None or len(waiting):
+            await self.progressed.wait()
+            still = self._waiting()
+            waiting = still if waiting is None or still is None else np.intersect1d(waiting, still)
+
+    def _waiting(self) -> Rows | None:
+        """Return the rows that wait for a write; None where it is not even known which."""
+        if self.state is not SinkState.SYNCED or self._store.rib.has_touched or self._wake.is_set():
+            return None
+        return self._ledger.unsettled()
+
+    def _disconnected(self, why: str) -> None:
+        if self.trouble != why:
+            log.warning("dataplane.session_lost", reason=why)
+        self.state, self.trouble = SinkState.AWAITING, why
+        self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
+        self._note_progress()
+
+    async def _serve(self) -> None:
+        self.state = SinkState.SYNCING
+        self._ledger.forget_installed()
+        held_rows = 0
+        async for held in self._sink.read():
+            self._ledger.load(held, self._sink.own_source, self._sink.outranks, self._sink.source_name)
+            held_rows += len(held)
+        self.state, self.trouble = SinkState.SYNCED, ""
+        log.info("dataplane.read", rows=held_rows)
+        self._on_connected()
+        self.wake()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_connection())
+            group.create_task(self._watch_shadows())
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._round(group)
+
+    async def _watch_connection(self) -> None:
+        await self._sink.wait_lost()
+        raise Disconnected("the data plane closed the connection")
+
+    async def _watch_shadows(self) -> None:
+        """Look now and then whether rows that a stronger source held are free."""
+        while True:
+            await asyncio.sleep(_SHADOW_CHECK_S)
+            shadowed = self._ledger.shadowed_rows()
+            for start in range(0, len(shadowed), _SHADOW_CHECK_ROWS):
+                rows = shadowed[start : start + _SHADOW_CHECK_ROWS]
+                held = await self._sink.lookup(self._store.rib.table.keys.take(rows))
+                stronger = np.array([self._sink.outranks(int(source)) for source in held.source], bool)
+                still = self._store.rib.table.find(held.keys.take(stronger))
+                free = np.setdiff1d(rows, still)
+                if len(free):
+                    self._ledger.unshadow(free.astype(np.int32))
+                    self.wake()
+
+    async def _round(self, group: asyncio.TaskGroup) -> None:
+        heard_at, self._heard_at = self._heard_at, None
+        wrote = False
+        for rows in self._slices(self._store.rib.take_touched()):
+            decision = self._ledger.decide(rows, may_remove=self._may_remove())
+            if len(decision.rows):
+                wrote = True
+                await self._free_plans.acquire()
+                group.create_task(self._write(decision, heard_at, self._free_plans))
+            await asyncio.sleep(0)
+        if not wrote:
+            self._on_idle()
+        self._note_progress()
+
+    def _slices(self, rows: Rows | None) -> Iterator[Rows]:
+        everything = np.arange(self._store.rib.table.size, dtype=np.int32) if rows is None else rows
+        for start in range(0, len(everything), _SLICE_ROWS):
+            yield everything[start : start + _SLICE_ROWS]
+
+    async def _write(self, decision: Decision, heard_at: float | None, slot: asyncio.Semaphore) -> None:
+        try:
+            retval = await self._sink.apply(decision.plan)
+        finally:
+            slot.release()
+        refused = self._ledger.record(decision, retval, self._sink.error_text)
+        self.writes += len(retval) - refused
+        if refused:
+            self.errors.update(retval[retval != 0].tolist())
+            self._retry_later()
+            log.warning("fib.rows_refused", rows=refused, first_retval=int(retval[retval != 0][0]))
+        if heard_at is not None:
+            self.lags_s.append(time.monotonic() - heard_at)
+        if self._store.rib.has_touched:
+            self.wake()
+        self._note_progress()
+
+    def _retry_later(self) -> None:
+        if self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(self._retry_backoff_s, self._retry_due)
+            self._retry_backoff_s = min(2 * self._retry_backoff_s, _RETRY_BACKOFF_S[1])
+
+    def _retry_due(self) -> None:
+        self._retry_timer = None
+        if self._ledger.refused_count:
+            self.retry()
+        else:
+            self._retry_backoff_s = _RETRY_BACKOFF_S[0]
+
+    def _note_progress(self) -> None:
+        self.progressed.set()
+        self.progressed.clear()
+
+
+async def remove_all(ledger: Ledger, store: Store, sink: FibSink) -> int:
+    """Remove every row of ours from the data plane; return how many rows were removed."""
+    rows = np.flatnonzero(ledger.installed[: store.rib.table.size] >= 0).astype(np.int32)
+    removed = 0
+    for start in range(0, len(rows), _SLICE_ROWS):
+        keys = store.rib.table.keys.take(rows[start : start + _SLICE_ROWS])
+        retval = await sink.apply(Plan(keys, np.full(len(keys), -1, np.int32)))
+        removed += int(np.count_nonzero(retval == 0))
+    return removed
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
