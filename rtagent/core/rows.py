@@ -1,0 +1,142 @@
+"""Rows in the words of the contract: what `rtagent fib --json` prints, one mapping per row.
+
+The field names and the words for types and states are relied on by others' scripts; they change with the major
+version only (docs/reference.md).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rtagent.core.ledger import Ledger
+from rtagent.core.store import Store
+from rtagent.vector.batch import UnsupportedRoute
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, State
+from rtagent.vector.keys import AF_MPLS, FAMILY_NAMES, FAMILY_NUMBERS, Key
+from rtagent.vector.nexthops import NexthopGroup
+
+Row = dict[str, Any]
+
+
+def address_text(packed: bytes) -> str | None:
+    """Return a packed address as text, None where there is none."""
+    return str(ipaddress.ip_address(packed)) if packed else None
+
+
+def path_row(path: FibPath, interfaces: Mapping[int, str]) -> Row:
+    """Return one path; an interface that has no name (any more) shows as its number."""
+    name = interfaces.get(path.interface) or (None if path.interface == 0xFFFFFFFF else f"#{path.interface}")
+    return {
+        "via": address_text(path.via),
+        "interface": name,
+        "weight": path.weight,
+        "labels": list(path.labels),
+    }
+
+
+def entry_row(key: Key, entry: FibEntry, interfaces: Mapping[int, str], state: str, reason: str) -> Row:
+    """Return the row of an entry as a data plane holds it."""
+    row = key_row(key)
+    row["type"] = entry.kind.name.lower()
+    row["paths"] = [path_row(path, interfaces) for path in entry.paths]
+    return row | {"state": state, "reason": reason}
+
+
+def group_row(key: Key, group: NexthopGroup, links: Mapping[int, str], state: str, reason: str) -> Row:
+    """Return the row of a kernel route that the data plane does not hold; interfaces are the kernel's."""
+    row = key_row(key)
+    row["type"] = group.kind.name.lower()
+    row["paths"] = group_paths(group, links)
+    return row | {"state": state, "reason": reason}
+
+
+def group_paths(group: NexthopGroup, links: Mapping[int, str]) -> list[Row]:
+    """Return a group's nexthops as paths, interfaces by their kernel names."""
+    return [
+        {
+            "via": address_text(way.via),
+            "interface": links.get(way.ifindex),
+            "weight": way.weight,
+            "labels": list(way.labels),
+        }
+        for way in group.nexthops
+    ]
+
+
+def unsupported_row(route: UnsupportedRoute) -> Row:
+    """Return the row of a route whose key has no counterpart."""
+    return {
+        "family": FAMILY_NAMES[route.family],
+        "table": route.table,
+        "prefix": route.prefix,
+        "type": "unicast",
+        "paths": [],
+        "state": "unsupported",
+        "reason": f"{route.identity}: {route.reason}" if route.identity else route.reason,
+    }
+
+
+def key_row(key: Key) -> Row:
+    """Return family, table and prefix (or label) of a key."""
+    name = "label" if key.family == AF_MPLS else "prefix"
+    return {
+        "family": FAMILY_NAMES[key.family],
+        "table": key.table,
+        name: int(key.text) if key.family == AF_MPLS else key.text,
+    }
+
+
+class Rows:
+    """The rows of a store and its ledger, as mappings."""
+
+    def __init__(self, store: Store, ledger: Ledger, entries: FibEntries, interfaces: Mapping[int, str]) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._entries = entries
+        self._interfaces = interfaces
+
+    def __call__(self, *, table: int | None = None, family: str | None = None, key: Key | None = None) -> Iterator[Row]:
+        """Yield the rows that match, in the order of their keys; routes without a counterpart last.
+
+        The selection is made at the call; rows that go away meanwhile are left out.
+        """
+        rib, keys = self._store.rib, self._store.rib.table.keys
+        shown = self._ledger.state[: rib.table.size] != State.ABSENT
+        shown &= rib.table.live()
+        if table is not None:
+            shown &= keys.table == table
+        if family is not None:
+            shown &= keys.family == FAMILY_NUMBERS[family]
+        if key is not None:
+            shown &= (keys.hi == key.bits >> 64) & (keys.lo == key.bits & 0xFFFFFFFFFFFFFFFF)
+            shown &= (keys.length == key.length) & (keys.family == key.family)
+        rows = np.flatnonzero(shown)
+        for row in rows[keys.take(rows).order()].tolist():
+            yield self.row(row)
+        for lost in list(self._store.unsupported.values()):
+            named = key is None or lost.prefix == key.text
+            if named and table in (None, lost.table) and family in (None, FAMILY_NAMES[lost.family]):
+                yield unsupported_row(lost)
+
+    def row(self, row: int) -> Row:
+        """Return one row as the data plane holds it, or as it would if it could."""
+        store, ledger = self._store, self._ledger
+        key = store.rib.table.keys.row(row)
+        state = State(int(ledger.state[row]))
+        reason = ledger.reason(row)
+        held = int(ledger.installed[row])
+        if held == NO_ENTRY and state is State.SHADOWED and row in ledger.foreign:
+            held = ledger.foreign[row].entry
+        group_id = int(store.rib.group[row])
+        if held == NO_ENTRY and state in (State.PENDING, State.REJECTED) and group_id >= 0:
+            held = store.resolver.resolve(store.groups[group_id], key.family).entry
+        if held != NO_ENTRY:
+            return entry_row(key, self._entries[held], self._interfaces, state.name.lower(), reason)
+        if group_id < 0:
+            return entry_row(key, FibEntry(FibKind.OTHER), self._interfaces, state.name.lower(), reason)
+        links = {ifindex: link.name for ifindex, link in store.topology.links.items()}
+        return group_row(key, store.groups[group_id], links, state.name.lower(), reason)
