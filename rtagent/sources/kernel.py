@@ -1,0 +1,295 @@
+"""The kernel over Netlink: subscribe, dump, follow; and dump again whenever something was or may have been missed.
+
+Notifications are applied as they come, also while a dump is under way, and those that came during it are applied once
+more when it ends: the last writer wins, and what a dump showed too early does no harm. Nothing is swept unless a dump
+came through whole, with no overflow meanwhile (invariant 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from rtagent.transport.netlink import NetlinkSocket, Overflow
+from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.nexthops import NexthopGroups, NexthopObject
+from rtagent.vector.routes import EMPTY_DELTA, RouteDelta
+from rtagent.wire.netlink.constants import GROUPS
+from rtagent.wire.netlink.requests import dump_request
+from rtagent.wire.netlink.session import NetlinkSession, Received
+
+log = structlog.get_logger()
+
+DEFAULT_RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024
+"""Some 320 000 queued route notifications."""
+
+_ORDER = (
+    Dump.LINKS, Dump.NETCONF, Dump.NEXTHOPS, Dump.ADDRESSES, Dump.NEIGHBORS, Dump.RULES,
+    Dump.ROUTES_INET, Dump.ROUTES_INET6, Dump.ROUTES_MPLS,
+)  # fmt: skip
+_ROWS: dict[Dump, type] = {
+    Dump.LINKS: Link,
+    Dump.NETCONF: LinkdownPolicy,
+    Dump.NEXTHOPS: NexthopObject,
+    Dump.ADDRESSES: Address,
+    Dump.NEIGHBORS: Neighbor,
+    Dump.RULES: Rule,
+}
+_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
+_NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL}
+_BACKOFF_S = (0.05, 1.0)
+_DUMP_SLOTS, _DUMP_SLOT_BYTES = 24, 32_768
+_LOG_BATCHES_BEFORE_FOLD = 64
+
+
+class KernelListener(Protocol):
+    """Who is told; core/store.py."""
+
+    def begin(self, dump: Dump) -> None:
+        """A dump starts."""
+
+    def apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
+        """Take notifications, or rows of the dump named."""
+
+    def finish(self, dump: Dump) -> None:
+        """The dump came through whole: what it did not show is gone."""
+
+    def abandon(self, dump: Dump) -> None:
+        """The dump broke off."""
+
+    def take_dump_requests(self) -> set[Dump]:
+        """Return what the kernel may have changed silently."""
+
+
+class KernelSource:
+    """Keeps a listener equal to one network namespace's kernel state."""
+
+    def __init__(
+        self,
+        listener: KernelListener,
+        groups: NexthopGroups,
+        *,
+        netns: str | None = None,
+        receive_buffer_bytes: int = DEFAULT_RECEIVE_BUFFER_BYTES,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.resyncs = 0
+        """Complete resynchronisations since the start, the first not counted."""
+        self.overflows = 0
+        self.messages = 0
+        self.malformed = 0
+        self.last_resync_reason = ""
+        self.last_resync_at: float | None = None
+        """UNIX time of the last overflow or loss."""
+        self._listener = listener
+        self._session = NetlinkSession(groups)
+        self._on_change = on_change
+        self._netns = netns
+        self._receive_buffer_bytes = receive_buffer_bytes
+        self._unsynced = set(_ORDER)
+        self._pending = set(_ORDER)
+        self._dumping: Dump | None = None
+        self._losses = 0
+        self._log: list[KernelBatch] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._sequence = 0
+        self._notifications: NetlinkSocket | None = None
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether everything has been dumped whole since the start and since the last loss."""
+        return not self._unsynced
+
+    @property
+    def is_dumping(self) -> bool:
+        """Whether a dump is under way or due."""
+        return self._dumping is not None or bool(self._pending)
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each part: "synced", "syncing" or "awaiting"."""
+        return {
+            dump.value: "syncing" if dump is self._dumping else "awaiting" if dump in self._unsynced else "synced"
+            for dump in _ORDER
+        }
+
+    def forget(self) -> None:
+        """Nexthop groups were freed: forget what refers to them."""
+        self._session.forget()
+
+    async def run(self) -> None:
+        """Subscribe, dump everything, follow for ever."""
+        notifications = NetlinkSocket(netns=self._netns, groups=GROUPS, receive_buffer_bytes=self._receive_buffer_bytes)
+        self._notifications = notifications
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(notifications))
+                group.create_task(self._keep_dumped())
+        finally:
+            self._notifications = None
+            notifications.close()
+
+    async def snapshot(self) -> None:
+        """Return when everything has been taken once; for those who want to know, not to follow."""
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self.run())
+            await self.settle()
+            following.cancel()
+
+    async def settle(self) -> None:
+        """Return when everything that the kernel holds now has been applied, dumps that are due included."""
+        while True:
+            while self._notifications is not None and self._take(self._notifications):
+                await asyncio.sleep(0)
+            if not self.is_dumping and self._notifications is not None:
+                return
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _follow(self, notifications: NetlinkSocket) -> None:
+        while True:
+            await notifications.readable()
+            while self._take(notifications):
+                await asyncio.sleep(0)
+
+    def _take(self, notifications: NetlinkSocket) -> bool:
+        """Apply what is queued, up to a batch; return whether there was anything."""
+        try:
+            datagrams = notifications.receive()
+        except Overflow:
+            self.overflows += 1
+            self._lost("the receive buffer overflowed")
+            return True
+        if datagrams is None:
+            return False
+        if datagrams.truncated:
+            self._lost("a notification was longer than its slot")
+        received = self._session.receive(datagrams.buffer, datagrams.starts, datagrams.lengths, dump=False)
+        self._count(received)
+        if received.batch:
+            if self._dumping is not None:
+                self._remember(received.batch)
+            self._apply(received.batch)
+        return True
+
+    def _remember(self, batch: KernelBatch) -> None:
+        self._log.append(batch)
+        if len(self._log) > _LOG_BATCHES_BEFORE_FOLD:
+            folded = EMPTY_DELTA
+            for earlier in self._log:
+                folded = folded.fold(earlier.routes)
+            self._log = [KernelBatch(folded, tuple(change for earlier in self._log for change in earlier.changes))]
+
+    def _apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
+        self._listener.apply(batch, dump)
+        self._want(self._listener.take_dump_requests())
+        self._on_change()
+
+    def _want(self, dumps: set[Dump]) -> None:
+        if dumps:
+            self._pending |= dumps
+            self._work.set()
+
+    def _lost(self, reason: str) -> None:
+        if not self._unsynced:
+            self.resyncs += 1
+            log.warning("kernel.notifications_lost", reason=reason)
+        self._losses += 1
+        self.last_resync_reason, self.last_resync_at = reason, time.time()
+        self._unsynced = set(_ORDER)
+        self._want(set(_ORDER))
+
+    def _count(self, received: Received) -> None:
+        self.messages += received.messages
+        self.malformed += len(received.malformed)
+        if received.malformed:
+            log.warning("kernel.message_malformed", count=len(received.malformed), first=str(received.malformed[0]))
+
+    async def _keep_dumped(self) -> None:
+        self._work.set()
+        backoff_s = _BACKOFF_S[0]
+        while True:
+            await self._work.wait()
+            dump = next((dump for dump in _ORDER if dump in self._pending), None)
+            if dump is None:
+                self._work.clear()
+                self._idle.set()
+                continue
+            self._pending.discard(dump)
+            problem = await self._dump(dump)
+            if problem:
+                log.info("kernel.dump_repeated", part=dump.value, reason=problem)
+                self._pending.add(dump)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
+            else:
+                backoff_s = _BACKOFF_S[0]
+
+    async def _dump(self, dump: Dump) -> str:
+        """Dump one part into the listener; return why it has to be repeated, empty where it came through whole."""
+        losses, self._dumping, self._log = self._losses, dump, []
+        self._listener.begin(dump)
+        answers = NetlinkSocket(netns=self._netns, slots=_DUMP_SLOTS, slot_bytes=_DUMP_SLOT_BYTES)
+        problem = "it was cancelled"
+        try:
+            problem = await self._receive_dump(answers, dump)
+            if self._losses != losses:
+                problem = problem or "notifications were lost meanwhile"
+        finally:
+            answers.close()
+            self._dumping = None
+            if problem:
+                self._listener.abandon(dump)
+        if not problem:
+            self._listener.finish(dump)
+            for batch in self._log:
+                self._listener.apply(_only(batch, dump))
+            self._unsynced.discard(dump)
+            self._want(self._listener.take_dump_requests())
+            if self.in_sync:
+                log.info("kernel.synced", messages=self.messages)
+        self._log = []
+        self._on_change()
+        return problem
+
+    async def _receive_dump(self, answers: NetlinkSocket, dump: Dump) -> str:
+        self._sequence += 1
+        answers.send(dump_request(dump, self._sequence))
+        interrupted = False
+        while True:
+            await answers.readable()
+            datagrams = answers.receive()
+            if datagrams is None:
+                continue
+            received = self._session.receive(datagrams.buffer, datagrams.starts, datagrams.lengths, dump=True)
+            self._count(received)
+            interrupted |= received.interrupted or datagrams.truncated
+            if received.batch:
+                self._apply(received.batch, dump)
+            if received.error is not None:
+                if received.error.errno in _NOT_IN_THIS_KERNEL:
+                    return ""
+                return f"the kernel answered {errno.errorcode.get(received.error.errno)} {received.error.text}".strip()
+            if received.done:
+                return "it was interrupted by a change" if interrupted else ""
+            await asyncio.sleep(0)
+
+
+def _only(batch: KernelBatch, dump: Dump) -> KernelBatch:
+    """Return the part of a batch that a dump is about."""
+    if dump in _ROWS:
+        return KernelBatch(EMPTY_DELTA, tuple(c for c in batch.changes if isinstance(c.row, _ROWS[dump])))
+    routes, family = batch.routes.routes, _FAMILY[dump]
+    which = routes.keys.family == family
+    return KernelBatch(RouteDelta(routes.take(which), batch.routes.op[which]), _unsupported(batch.changes, family))
+
+
+def _unsupported(changes: tuple[Change, ...], family: int) -> tuple[Change, ...]:
+    return tuple(c for c in changes if isinstance(c.row, UnsupportedRoute) and c.row.family == family)

@@ -1,0 +1,161 @@
+"""Netlink sockets, many datagrams a system call.
+
+A notification is one datagram, and a full table is a million of them; ``recvmmsg`` (through ctypes, with vectors
+prepared once) takes hundreds at a time. Kernel sides: man 2 recvmmsg, man 7 netlink.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import socket
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK, _NETLINK_ADD_MEMBERSHIP = 11, 12, 1
+_SOL_NETLINK = 270
+_SO_RCVBUFFORCE = 33
+_MSG_TRUNC = 0x20
+_CLONE_NEWNET = 0x40000000
+_MMSGHDR = np.dtype(
+    [
+        ("name", "<u8"),
+        ("name_len", "<u8"),
+        ("iov", "<u8"),
+        ("iov_len", "<u8"),
+        ("control", "<u8"),
+        ("control_len", "<u8"),
+        ("flags", "<u8"),
+        ("length", "<u4"),
+        ("padding", "<u4"),
+    ]
+)
+"""struct mmsghdr on 64-bit Linux: a struct msghdr of 56 bytes and the length received."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Overflow(Exception):
+    """ENOBUFS: the kernel had more to say than the receive buffer holds; notifications are lost."""
+
+
+class Datagrams(NamedTuple):
+    """Datagrams within ``buffer``; valid until the next receive."""
+
+    buffer: NDArray[np.uint8]
+    starts: list[int]
+    lengths: list[int]
+    truncated: bool
+    """A datagram was longer than its slot: what it said is lost."""
+
+
+class NetlinkSocket:
+    """A non-blocking NETLINK_ROUTE socket. ``slots`` datagrams of up to ``slot_bytes`` are taken at once."""
+
+    def __init__(
+        self, *, netns: str | None = None, groups: tuple[int, ...] = (), receive_buffer_bytes: int = 0,
+        slots: int = 1024, slot_bytes: int = 8192,
+    ) -> None:  # fmt: skip
+        self._socket = _open(netns)
+        self._socket.setblocking(False)
+        for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        if receive_buffer_bytes:
+            self._set_receive_buffer(receive_buffer_bytes)
+        self._socket.bind((0, 0))
+        for group in groups:
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        self._buffer = np.zeros(slots * slot_bytes, np.uint8)
+        self._slot_bytes = slot_bytes
+        self._iovecs = np.zeros((slots, 2), np.uint64)
+        self._iovecs[:, 0] = self._buffer.ctypes.data + np.arange(slots, dtype=np.uint64) * np.uint64(slot_bytes)
+        self._iovecs[:, 1] = slot_bytes
+        self._headers = np.zeros(slots, _MMSGHDR)
+        self._headers["iov"] = self._iovecs.ctypes.data + np.arange(slots, dtype=np.uint64) * np.uint64(16)
+        self._headers["iov_len"] = 1
+        self._starts = list(range(0, slots * slot_bytes, slot_bytes))
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._socket.fileno()
+
+    def send(self, message: bytes) -> None:
+        """Send one request; it fits, or the kernel says so at once."""
+        self._socket.send(message)
+
+    def receive(self) -> Datagrams | None:
+        """Return what is queued, up to all slots, None where nothing is. Raises Overflow."""
+        slots = len(self._headers)
+        count = _libc.recvmmsg(
+            self._socket.fileno(), ctypes.c_void_p(self._headers.ctypes.data), slots, socket.MSG_DONTWAIT, None
+        )
+        if count < 0:
+            number = ctypes.get_errno()
+            if number in (errno.EAGAIN, errno.EINTR):
+                return None
+            if number == errno.ENOBUFS:
+                raise Overflow
+            raise OSError(number, os.strerror(number))
+        received = self._headers[:count]
+        truncated = bool((received["flags"] & np.uint64(_MSG_TRUNC)).any())
+        lengths = np.minimum(received["length"], self._slot_bytes).tolist()
+        return Datagrams(self._buffer, self._starts[:count], lengths, truncated)
+
+    async def readable(self) -> None:
+        """Return when there is something to receive."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._socket, _resolve, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._socket)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _set_receive_buffer(self, size: int) -> None:
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+        except PermissionError:  # without CAP_NET_ADMIN: as much as net.core.rmem_max allows
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def netns_path(netns: str) -> str:
+    """Return the file of a network namespace, given its name (``ip netns``) or a path."""
+    return netns if "/" in netns else f"/run/netns/{netns}"
+
+
+def _open(netns: str | None) -> socket.socket:
+    """Open the socket in a namespace: this thread visits it, nothing else runs meanwhile."""
+    if netns is None:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(netns_path(netns), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(there)
+        finally:
+            os.close(there)
+        try:
+            return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        finally:
+            _setns(home)
+    finally:
+        os.close(home)
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot enter the network namespace: {os.strerror(number)}")

@@ -1,0 +1,1 @@
+"""Netlink without IO: requests to bytes, and what the kernel answers to vectors and rows."""

@@ -1,0 +1,281 @@
+"""Route messages, decoded by shape.
+
+A full table has a million messages and a handful of *shapes*: the same attributes of the same lengths, in one order.
+Messages of one shape are gathered as a matrix of 32-bit words, its columns are the fields. What a route does (type,
+gateway, multipath, encapsulation, …) is a run of bytes that is looked up in a dictionary and parsed once.
+
+Which operation a message stands for is told by the flags that the kernel echoes (Linux 6.18, seen in captures):
+
+=====================  ==================  ==============================================================
+what happened          flags               source
+=====================  ==================  ==============================================================
+new                    CREATE | EXCL       net/ipv4/fib_trie.c fib_table_insert; net/ipv6/ip6_fib.c
+replaced               REPLACE             both
+appended               CREATE | APPEND     IPv4; IPv6 (ip6_route_multipath_add): with the full set
+before an equal one    CREATE              IPv4; IPv6: a further nexthop or device, with the full set
+=====================  ==================  ==============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.batch import Change, UnsupportedRoute
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_LOCAL, TABLE_MAIN, Key, Keys
+from rtagent.vector.nexthops import Kind, NexthopGroups
+from rtagent.vector.routes import EMPTY_DELTA, Op, RouteDelta, RouteVector
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.netlink import constants as nl
+from rtagent.wire.netlink.attributes import attribute_spans, nexthop_group
+
+Words = NDArray[np.uint32]
+Positions = NDArray[np.int64]
+
+_HEADER_BYTES = 28
+"""nlmsghdr (16) and rtmsg (12)."""
+_FAMILY_WORD, _TABLE_WORD, _FLAGS_WORD = 4, 5, 6
+_DST_BYTES = {AF_INET: 4, AF_INET6: 16, AF_MPLS: 4}
+_NEXTHOP_ATTRIBUTES = {
+    nl.RTA_OIF, nl.RTA_GATEWAY, nl.RTA_VIA, nl.RTA_MULTIPATH, nl.RTA_NEWDST, nl.RTA_ENCAP_TYPE, nl.RTA_ENCAP,
+    nl.RTA_NH_ID,
+}  # fmt: skip
+_TYPE_BITS = np.uint32(0xFF000000)
+_NEXTHOP_FLAGS = np.uint32(0x5)
+_MIRRORED_KINDS = np.zeros(256, bool)
+_MIRRORED_KINDS[[Kind.UNICAST, Kind.LOCAL, Kind.BLACKHOLE, Kind.UNREACHABLE, Kind.PROHIBIT, Kind.THROW]] = True
+
+
+@dataclass
+class _Shape:
+    """Where the fields of one shape of message are: word columns, and the cache of its nexthop bytes."""
+
+    family: int
+    headers: NDArray[np.intp]
+    """Columns that hold attribute headers: they must be equal in all messages of the shape."""
+    spans: dict[int, tuple[int, int]]
+    nexthop_columns: NDArray[np.intp]
+    groups: dict[bytes, int] = field(default_factory=dict)
+
+    def column(self, attribute: int) -> int | None:
+        """Return the first word of an attribute's value, None where the shape lacks it."""
+        span = self.spans.get(attribute)
+        return None if span is None else span[0] // 4
+
+
+class DecodedRoutes(NamedTuple):
+    """Routes in the order of their messages, and what could not be one."""
+
+    delta: RouteDelta
+    changes: list[Change]
+    malformed: list[MalformedMessage]
+
+
+class RouteDecoder:
+    """Decodes batches of RTM_NEWROUTE and RTM_DELROUTE; keeps what it learned about shapes and nexthops."""
+
+    def __init__(self, groups: NexthopGroups) -> None:
+        self._groups = groups
+        self._shapes: dict[bytes, _Shape] = {}
+
+    def forget(self) -> None:
+        """Drop the cache: group ids that it knows may have been freed."""
+        self._shapes.clear()
+
+    def decode(self, buffer: NDArray[np.uint8], offsets: Positions, *, dump: bool) -> DecodedRoutes:
+        """Decode the messages at ``offsets`` (multiples of 4, within the buffer, lengths checked)."""
+        words = buffer[: len(buffer) & ~3].view("<u4")
+        starts = offsets >> 2
+        lengths = words[starts]
+        kinds = lengths.astype(np.int64) << 16 | (words[starts + 1] & np.uint32(0xFFFF))
+        parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]] = []
+        changes: list[Change] = []
+        malformed: list[MalformedMessage] = []
+        distinct = np.unique(kinds) if len(kinds) > 1 else kinds
+        for kind in distinct.tolist():
+            which = np.flatnonzero(kinds == kind)
+            matrix = _gather(buffer, offsets[which], kind >> 16)
+            if matrix is None:
+                malformed.append(MalformedMessage(f"route message of {kind >> 16} bytes"))
+                continue
+            while len(which):
+                try:
+                    shape = self._shape_of(matrix[0])
+                except MalformedMessage as error:
+                    malformed.append(error)
+                    which, matrix = which[1:], matrix[1:]
+                    continue
+                alike = (matrix[:, _FAMILY_WORD] & 0xFF) == shape.family
+                alike &= (matrix[:, shape.headers] == matrix[0, shape.headers]).all(1)
+                everything = bool(alike.all())
+                rows = matrix if everything else matrix[alike]
+                at = which if everything else which[alike]
+                self._decode_shape(shape, rows, at, kind & 0xFFFF, dump, parts, changes, malformed)
+                which, matrix = (which[:0], matrix) if everything else (which[~alike], matrix[~alike])
+        return DecodedRoutes(_in_order(parts), changes, malformed)
+
+    def _shape_of(self, row: Words) -> _Shape:
+        data = row.tobytes()
+        length, family = int(row[0]), int(row[_FAMILY_WORD]) & 0xFF
+        spans = attribute_spans(data[_HEADER_BYTES:length])
+        headers = [(_HEADER_BYTES + start - 4) // 4 for _, start, _ in spans]
+        signature = bytes([family]) + row[headers].tobytes() + length.to_bytes(4, "little")
+        shape = self._shapes.get(signature)
+        if shape is None:
+            by_type = {kind: (_HEADER_BYTES + start, _HEADER_BYTES + end) for kind, start, end in spans}
+            if nl.RTA_DST in by_type and family in _DST_BYTES:
+                start, end = by_type[nl.RTA_DST]
+                if end - start != _DST_BYTES[family]:
+                    raise MalformedMessage(f"RTA_DST of {end - start} bytes in family {family}")
+            for kind in (nl.RTA_TABLE, nl.RTA_PRIORITY):
+                if kind in by_type and by_type[kind][1] - by_type[kind][0] != 4:
+                    raise MalformedMessage(f"attribute {kind} is not 4 bytes long")
+            columns = [
+                column
+                for kind, (start, end) in by_type.items()
+                if kind in _NEXTHOP_ATTRIBUTES
+                for column in range(start // 4, (end + 3) // 4)
+            ]
+            shape = _Shape(family, np.array(headers, np.intp), by_type, np.array(columns, np.intp))
+            self._shapes[signature] = shape
+        return shape
+
+    def _decode_shape(
+        self,
+        shape: _Shape,
+        rows: Words,
+        at: NDArray[np.intp],
+        message_type: int,
+        dump: bool,
+        parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]],
+        changes: list[Change],
+        malformed: list[MalformedMessage],
+    ) -> None:
+        if shape.family not in _DST_BYTES:
+            return  # RTNL_FAMILY_IPMR and its like: multicast caches are no routes of ours
+        header, owner = rows[:, _FAMILY_WORD], rows[:, _TABLE_WORD]
+        length, source_length, tos = (header >> 8) & 0xFF, (header >> 16) & 0xFF, header >> 24
+        protocol, kind = (owner >> 8) & 0xFF, owner >> 24
+        table_column = shape.column(nl.RTA_TABLE)
+        table = rows[:, table_column] if table_column is not None else owner & 0xFF
+        hi, lo = _destination(shape, rows)
+
+        local = (kind == Kind.LOCAL) & (protocol != nl.RTPROT_KERNEL)
+        kept = _MIRRORED_KINDS[kind] & ((kind != Kind.LOCAL) | local)
+        kept &= (table != TABLE_LOCAL) | local
+        kept &= (rows[:, _FLAGS_WORD] & nl.RTM_F_CLONED) == 0
+        if shape.family == AF_INET6:
+            kept &= ~(((hi >> np.uint64(54)) == 0xFE80 >> 6) & (length >= 10))
+            kept &= ~(((hi >> np.uint64(56)) == 0xFF) & (length >= 8))
+        if shape.family == AF_MPLS:
+            table = np.zeros_like(table)
+            length = np.full_like(length, 20)
+        else:
+            table = np.where(table == TABLE_LOCAL, np.uint32(TABLE_MAIN), table)
+        too_long = length > {AF_INET: 32, AF_INET6: 128, AF_MPLS: 20}[shape.family]
+        if too_long.any():
+            malformed.extend(MalformedMessage("a prefix longer than its address") for _ in range(int(too_long.sum())))
+            kept &= ~too_long
+        meta = table.astype(np.uint64) << np.uint64(16) | np.uint64(shape.family << 8) | length.astype(np.uint64)
+        keys = Keys(hi, lo, meta)
+        sourced = kept & (source_length > 0)
+        for row in np.flatnonzero(sourced).tolist():
+            changes.append(_source_specific(keys.row(row), shape, rows[row], message_type))
+        kept &= ~sourced
+        group = self._group_ids(shape, rows, kept, malformed)
+        kept &= group >= 0
+        if not kept.any():
+            return
+        metric_column = shape.column(nl.RTA_PRIORITY)
+        metric = rows[:, metric_column] if metric_column is not None else np.zeros(len(rows), np.uint32)
+        routes = RouteVector(keys, np.ascontiguousarray(metric), tos.astype(np.uint8), protocol.astype(np.uint8), group)
+        operation = _operations(rows[:, 1] >> 16, message_type, shape.family, dump)
+        if kept.all():
+            parts.append((at, routes, operation))
+        else:
+            parts.append((at[kept], routes.take(kept), operation[kept]))
+
+    def _group_ids(
+        self, shape: _Shape, rows: Words, kept: NDArray[np.bool_], malformed: list[MalformedMessage]
+    ) -> NDArray[np.int32]:
+        """Return the group id of each kept row, -1 where its nexthops are malformed or it is not kept."""
+        relevant = np.empty((len(rows), 2 + len(shape.nexthop_columns)), np.uint32)
+        relevant[:, 0] = rows[:, _TABLE_WORD] & _TYPE_BITS
+        relevant[:, 1] = rows[:, _FLAGS_WORD] & _NEXTHOP_FLAGS
+        relevant[:, 2:] = rows[:, shape.nexthop_columns]
+        blobs = relevant.view(f"V{relevant.shape[1] * 4}").ravel().tolist()
+        ids = np.array([shape.groups.get(blob, -1) for blob in blobs], np.int32)
+        for row in np.flatnonzero((ids < 0) & kept).tolist():
+            known = shape.groups.get(blobs[row])
+            if known is None:
+                data = rows[row].tobytes()
+                values = {kind: data[start:end] for kind, (start, end) in shape.spans.items()}
+                try:
+                    kind = Kind(int(relevant[row, 0]) >> 24)
+                    known = self._groups.intern(nexthop_group(kind, int(relevant[row, 1]), values))
+                except MalformedMessage as error:
+                    malformed.append(error)
+                    continue
+                shape.groups[blobs[row]] = known
+            ids[row] = known
+        ids[~kept] = -1
+        return ids
+
+
+def _gather(buffer: NDArray[np.uint8], offsets: Positions, length: int) -> Words | None:
+    """Return the messages as rows of 32-bit words (the last one padded with what follows), None where impossible."""
+    size = (length + 3) & ~3
+    if length < _HEADER_BYTES or int(offsets.max()) + size > len(buffer):
+        return None
+    windows: NDArray[np.void] = np.ndarray((len(buffer) - size + 1,), np.dtype(f"V{size}"), buffer=buffer, strides=(1,))
+    return windows[offsets].view("<u4").reshape(len(offsets), size // 4)
+
+
+def _destination(shape: _Shape, rows: Words) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the left-aligned address bits (or label) of each row."""
+    zeros = np.zeros(len(rows), np.uint64)
+    column = shape.column(nl.RTA_DST)
+    if column is None:
+        return zeros, zeros
+    numbers = rows[:, column : column + _DST_BYTES[shape.family] // 4].byteswap().astype(np.uint64)
+    shift = np.uint64(32)
+    if shape.family == AF_INET6:
+        return numbers[:, 0] << shift | numbers[:, 1], numbers[:, 2] << shift | numbers[:, 3]
+    if shape.family == AF_MPLS:
+        return (numbers[:, 0] >> np.uint64(12)) << np.uint64(44), zeros
+    return numbers[:, 0] << shift, zeros
+
+
+def _operations(flags: NDArray[np.integer[Any]], message_type: int, family: int, dump: bool) -> NDArray[np.uint8]:
+    if message_type == nl.RTM_DELROUTE:
+        return np.full(len(flags), Op.REMOVE, np.uint8)
+    if dump:
+        return np.full(len(flags), Op.SEEN, np.uint8)
+    further = Op.APPEND if family == AF_INET6 else Op.PREPEND
+    conditions = [flags & nl.NLM_F_EXCL, flags & nl.NLM_F_REPLACE, flags & nl.NLM_F_APPEND]
+    return np.select([bits != 0 for bits in conditions], [Op.SET, Op.REPLACE, Op.APPEND], further).astype(np.uint8)
+
+
+def _source_specific(key: Key, shape: _Shape, row: Words, message_type: int) -> Change:
+    data = row.tobytes()
+    start, end = shape.spans.get(nl.RTA_SRC, (0, 0))
+    length = int(row[_FAMILY_WORD] >> 16) & 0xFF
+    metric_column = shape.column(nl.RTA_PRIORITY)
+    metric = int(row[metric_column]) if metric_column is not None else 0
+    source = Key(key.table, key.family, int.from_bytes(data[start:end].ljust(16, b"\0"), "big"), length)
+    identity = f"from {source.text} metric {metric}"
+    route = UnsupportedRoute(key.family, key.table, key.text, identity, "source-specific routes have no counterpart")
+    return Change(route, gone=message_type == nl.RTM_DELROUTE)
+
+
+def _in_order(parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]]) -> RouteDelta:
+    if not parts:
+        return EMPTY_DELTA
+    if len(parts) == 1:
+        return RouteDelta(parts[0][1], parts[0][2])
+    order = np.argsort(np.concatenate([at for at, _, _ in parts]), kind="stable")
+    routes = RouteVector.concat([routes for _, routes, _ in parts]).take(order)
+    return RouteDelta(routes, np.concatenate([operation for _, _, operation in parts])[order])

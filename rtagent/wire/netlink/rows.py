@@ -1,0 +1,142 @@
+"""Everything that is not a route: links, addresses, neighbours, nexthop objects, rules, netconf; one row a message."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from rtagent.vector.batch import Change, Row
+from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.nexthops import Nexthop, NexthopObject
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.netlink import constants as nl
+from rtagent.wire.netlink.attributes import attributes, encapsulation, u16, u32
+
+_NUD_NOARP = 0x40
+_NTF_PROXY = 0x08
+
+
+def decode_row(message_type: int, body: bytes) -> Change | None:
+    """Return the change that a message says, None where it says nothing of ours. Raises MalformedMessage."""
+    parse, gone = _PARSERS[message_type]
+    try:
+        row = parse(body)
+    except struct.error as error:
+        raise MalformedMessage(f"message of type {message_type}: {error}") from None
+    return None if row is None else Change(row, gone)
+
+
+def _link(body: bytes) -> Row | None:
+    """Parse struct ifinfomsg: u8 family, u8, u16 type, i32 index, u32 flags, u32 change."""
+    family, _, ifindex, flags = struct.unpack_from("<BxHiI", body)
+    if family == nl.AF_BRIDGE:
+        return None  # a port joining or leaving a Linux bridge: the link itself stays
+    values = attributes(body[16:])
+    info = attributes(values.get(nl.IFLA_LINKINFO, b""))
+    kind = _text(info.get(nl.IFLA_INFO_KIND, b""))
+    data = attributes(info.get(nl.IFLA_INFO_DATA, b"")) if kind in ("vlan", "vrf") else {}
+    return Link(
+        ifindex,
+        _text(values.get(nl.IFLA_IFNAME, b"")),
+        flags,
+        _number(values, nl.IFLA_MTU),
+        values.get(nl.IFLA_ADDRESS, b""),
+        kind,
+        _number(values, nl.IFLA_MASTER),
+        _number(values, nl.IFLA_LINK),
+        u32(data[nl.IFLA_VRF_TABLE]) if kind == "vrf" and nl.IFLA_VRF_TABLE in data else 0,
+        u16(data[nl.IFLA_VLAN_ID]) if kind == "vlan" and nl.IFLA_VLAN_ID in data else 0,
+        values[nl.IFLA_OPERSTATE][0] if values.get(nl.IFLA_OPERSTATE) else 0,
+    )
+
+
+def _address(body: bytes) -> Row | None:
+    """Parse struct ifaddrmsg: u8 family, u8 prefixlen, u8 flags, u8 scope, u32 index."""
+    family, length, flags, scope, ifindex = struct.unpack_from("<BBBBI", body)
+    if family not in (AF_INET, AF_INET6):
+        return None
+    values = attributes(body[8:])
+    address = values.get(nl.IFA_ADDRESS, b"")
+    local = values.get(nl.IFA_LOCAL, address)
+    if nl.IFA_FLAGS in values:
+        flags = u32(values[nl.IFA_FLAGS])
+    return Address(family, ifindex, local, length, b"" if address == local else address, flags, scope)
+
+
+def _neighbor(body: bytes) -> Row | None:
+    """Parse struct ndmsg: u8 family, 3 pad, i32 ifindex, u16 state, u8 flags, u8 type."""
+    family, ifindex, state, flags = struct.unpack_from("<BxxxiHB", body)
+    values = attributes(body[12:])
+    address = values.get(nl.NDA_DST, b"")
+    if family not in (AF_INET, AF_INET6) or not address or flags & _NTF_PROXY or state & _NUD_NOARP:
+        return None
+    return Neighbor(family, ifindex, address, values.get(nl.NDA_LLADDR, b""), state, flags)
+
+
+def _nexthop(body: bytes) -> Row | None:
+    """Parse struct nhmsg: u8 family, u8 scope, u8 protocol, u8, u32 flags."""
+    (flags,) = struct.unpack_from("<I", body, 4)
+    values = attributes(body[8:])
+    if nl.NHA_ID not in values or nl.NHA_FDB in values:
+        return None
+    nhid = u32(values[nl.NHA_ID])
+    if nl.NHA_GROUP in values:
+        data = values[nl.NHA_GROUP]  # struct nexthop_grp: u32 id, u8 weight - 1, u8 weight_high, u16
+        members = tuple(
+            (member, weight + 1 + (high << 8)) for member, weight, high in struct.iter_unpack("<IBBxx", data)
+        )
+        return NexthopObject(nhid, members=members)
+    if nl.NHA_BLACKHOLE in values:
+        return NexthopObject(nhid, blackhole=True)
+    pushed, unsupported = encapsulation(values, nl.NHA_ENCAP_TYPE, nl.NHA_ENCAP)
+    via = values.get(nl.NHA_GATEWAY, b"")
+    return NexthopObject(
+        nhid, Nexthop(via, _number(values, nl.NHA_OIF), 1, pushed, flags & 0x5), unsupported=unsupported
+    )
+
+
+def _rule(body: bytes) -> Row | None:
+    """Parse struct fib_rule_hdr: u8 family, dst_len, src_len, tos, table, 2 pad, action; u32 flags."""
+    family, *_, table, action = struct.unpack_from("<BBBBBxxB", body)
+    values = attributes(body[12:])
+    priority = _number(values, nl.FRA_PRIORITY)
+    table = _number(values, nl.FRA_TABLE) or table
+    selectors = {kind: value for kind, value in values.items() if kind not in (nl.FRA_PRIORITY, nl.FRA_TABLE)}
+    detail = body[1:4].hex() + "".join(f" {kind}:{value.hex()}" for kind, value in sorted(selectors.items()))
+    return Rule(family, priority, action, table, detail)
+
+
+def _netconf(body: bytes) -> Row | None:
+    """Parse struct netconfmsg: u8 family."""
+    values = attributes(body[4:])
+    if not {nl.NETCONFA_IFINDEX, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN} <= values.keys():
+        return None
+    ifindex = int.from_bytes(values[nl.NETCONFA_IFINDEX][:4], "little", signed=True)
+    return LinkdownPolicy(body[0], ifindex, bool(u32(values[nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN])))
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def _number(values: dict[int, bytes], attribute: int) -> int:
+    return u32(values[attribute]) if attribute in values else 0
+
+
+_PARSERS: dict[int, tuple[Callable[[bytes], Row | None], bool]] = {
+    nl.RTM_NEWLINK: (_link, False),
+    nl.RTM_DELLINK: (_link, True),
+    nl.RTM_NEWADDR: (_address, False),
+    nl.RTM_DELADDR: (_address, True),
+    nl.RTM_NEWNEIGH: (_neighbor, False),
+    nl.RTM_DELNEIGH: (_neighbor, True),
+    nl.RTM_NEWNEXTHOP: (_nexthop, False),
+    nl.RTM_DELNEXTHOP: (_nexthop, True),
+    nl.RTM_NEWRULE: (_rule, False),
+    nl.RTM_DELRULE: (_rule, True),
+    nl.RTM_NEWNETCONF: (_netconf, False),
+    nl.RTM_DELNETCONF: (_netconf, True),
+}
+ROW_MESSAGES = frozenset(_PARSERS)
+"""The message types that ``decode_row`` takes."""

@@ -1,0 +1,126 @@
+"""From datagrams to what the kernel said: the framing, the end of a dump, errors, and both decoders behind one call."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.vector.batch import Change, KernelBatch
+from rtagent.vector.nexthops import NexthopGroups
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.netlink import constants as nl
+from rtagent.wire.netlink.attributes import attributes
+from rtagent.wire.netlink.routes import RouteDecoder
+from rtagent.wire.netlink.rows import ROW_MESSAGES, decode_row
+
+
+class KernelError(NamedTuple):
+    """NLMSG_ERROR: what the kernel refused, with its own words where it gave any (NETLINK_EXT_ACK)."""
+
+    errno: int
+    text: str
+
+
+class Received(NamedTuple):
+    """What a run of datagrams said."""
+
+    batch: KernelBatch
+    messages: int
+    done: bool = False
+    """NLMSG_DONE: the dump is complete."""
+    interrupted: bool = False
+    """NLM_F_DUMP_INTR or NLMSG_OVERRUN: the dump is not one consistent picture."""
+    error: KernelError | None = None
+    malformed: tuple[MalformedMessage, ...] = ()
+
+
+class NetlinkSession:
+    """Decodes what one or more sockets receive. Nothing but nexthop caches is kept between calls."""
+
+    def __init__(self, groups: NexthopGroups) -> None:
+        self._routes = RouteDecoder(groups)
+
+    def forget(self) -> None:
+        """Drop the caches: nexthop groups were freed."""
+        self._routes.forget()
+
+    def receive(self, buffer: NDArray[np.uint8], starts: list[int], lengths: list[int], *, dump: bool) -> Received:
+        """Decode datagrams at ``starts`` (multiples of 4) of ``lengths`` bytes within ``buffer``.
+
+        ``dump`` says that they answer a dump request; a malformed message is reported and passed over.
+        """
+        data = buffer.data
+        offsets, malformed = _messages(data, starts, lengths)
+        words = buffer[: len(buffer) & ~3].view("<u4")
+        at = np.array(offsets, np.int64)
+        types_flags = words[(at >> 2) + 1] if len(at) else np.empty(0, np.uint32)
+        types = types_flags & np.uint32(0xFFFF)
+        interrupted = bool((types_flags >> 16 & nl.NLM_F_DUMP_INTR).any()) if dump else False
+        is_route = (types == nl.RTM_NEWROUTE) | (types == nl.RTM_DELROUTE)
+        changes: list[Change] = []
+        done, error = False, None
+        if not is_route.all():
+            for offset, message_type in zip(at[~is_route].tolist(), types[~is_route].tolist(), strict=True):
+                (length,) = struct.unpack_from("<I", data, offset)
+                body = bytes(data[offset + 16 : offset + length])
+                if message_type in ROW_MESSAGES:
+                    try:
+                        change = decode_row(message_type, body)
+                    except MalformedMessage as broken:
+                        malformed.append(broken)
+                        continue
+                    if change is not None:
+                        changes.append(change)
+                elif message_type == nl.NLMSG_DONE:
+                    done = True
+                elif message_type == nl.NLMSG_ERROR:
+                    error = _error(int(types_flags[np.searchsorted(at, offset)]) >> 16, body) or error
+                elif message_type == nl.NLMSG_OVERRUN:
+                    interrupted = True
+        routes = self._routes.decode(buffer, at[is_route], dump=dump)
+        return Received(
+            KernelBatch(routes.delta, (*changes, *routes.changes)),
+            len(offsets),
+            done,
+            interrupted,
+            error,
+            (*malformed, *routes.malformed),
+        )
+
+
+def _messages(data: memoryview, starts: list[int], lengths: list[int]) -> tuple[list[int], list[MalformedMessage]]:
+    """Return where each message of the datagrams starts; a datagram is left at the first message that does not fit."""
+    words = data[: len(data) & ~3].cast("I")
+    offsets: list[int] = []
+    malformed: list[MalformedMessage] = []
+    append = offsets.append
+    for start, size in zip(starts, lengths, strict=True):
+        at, end = start, start + size
+        while at + 16 <= end:
+            length = words[at >> 2]
+            if length < 16 or at + length > end:
+                malformed.append(MalformedMessage(f"a message of {length} bytes in a datagram with {end - at} left"))
+                break
+            append(at)
+            at += (length + 3) & ~3
+    return offsets, malformed
+
+
+def _error(flags: int, body: bytes) -> KernelError | None:
+    """Parse struct nlmsgerr: i32 error, the offending nlmsghdr (whole unless NLM_F_CAPPED), extended attributes."""
+    if len(body) < 20:
+        return KernelError(0, "an error message without its request")
+    number, length = struct.unpack_from("<iI", body)
+    if number == 0:
+        return None
+    text = ""
+    if flags & nl.NLM_F_ACK_TLVS:
+        start = 4 + (16 if flags & nl.NLM_F_CAPPED else (length + 3) & ~3)
+        try:
+            text = attributes(body[start:]).get(nl.NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode("utf-8", "replace")
+        except MalformedMessage:
+            text = ""
+    return KernelError(-number, text)
