@@ -11,6 +11,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -44,6 +45,9 @@ _ROWS: dict[Dump, type] = {
 }
 _FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
 _NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL}
+_MPLS_ROUTING = Path("/proc/sys/net/mpls")
+"""There with the mpls_router module. Without it a dump of AF_MPLS routes is answered with those of all other families
+(net/core/rtnetlink.c falls back to PF_UNSPEC)."""
 _BACKOFF_S = (0.05, 1.0)
 _DUMP_SLOTS, _DUMP_SLOT_BYTES = 24, 32_768
 _LOG_BATCHES_BEFORE_FOLD = 64
@@ -260,6 +264,8 @@ class KernelSource:
         return problem
 
     async def _receive_dump(self, answers: NetlinkSocket, dump: Dump) -> str:
+        if dump is Dump.ROUTES_MPLS and not _MPLS_ROUTING.exists():
+            return ""
         self._sequence += 1
         answers.send(dump_request(dump, self._sequence))
         interrupted = False
