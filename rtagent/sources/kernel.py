@@ -264,7 +264,7 @@ class KernelSource:
         return problem
 
     async def _receive_dump(self, answers: NetlinkSocket, dump: Dump) -> str:
-        if dump is Dump.ROUTES_MPLS and not _MPLS_ROUTING.exists():
+        if dump is Dump.ROUTES_MPLS and not _routes_mpls():
             return ""
         self._sequence += 1
         answers.send(dump_request(dump, self._sequence))
@@ -286,6 +286,10 @@ class KernelSource:
             if received.done:
                 return "it was interrupted by a change" if interrupted else ""
             await asyncio.sleep(0)
+
+
+def _routes_mpls() -> bool:
+    return _MPLS_ROUTING.exists()
 
 
 def _only(batch: KernelBatch, dump: Dump) -> KernelBatch:
