@@ -1,0 +1,1 @@
+"""Real parts in private network namespaces: what tests, benchmarks and the demo are built from."""
