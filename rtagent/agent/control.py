@@ -48,11 +48,11 @@ class ControlServer:
         """Serve for ever. Raises OSError, with the remedy, where the socket cannot be made."""
         listener = listen(self._path, self._group)
         mine = os.stat(self._path).st_ino
-        server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES)
         try:
-            async with server:
+            async with await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES) as server:
                 await server.serve_forever()
         finally:
+            listener.close()
             if _inode(self._path) == mine:
                 os.unlink(self._path)
 
