@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from rtagent.agent.control import ControlServer, listen
 GOOD = b'{"rtagent": 1, "command": "count", "to": 3}\n'
 
 
-async def count(request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+async def count(request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
     for number in range(request["to"]):
         yield {"number": number}
 
