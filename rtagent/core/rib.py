@@ -98,7 +98,7 @@ class Rib:
     def touch_all(self) -> None:
         """Have every row decided again: something that all rows depend on has changed."""
         for row, entries in self.several.items():
-            self._put(row, entries)
+            self._show_best(row, entries)
         self._all_touched = True
 
     def touch(self, rows: Rows) -> None:
@@ -222,6 +222,9 @@ class Rib:
             return
         if len(entries) > 1:
             self.several[row] = entries
+        self._show_best(row, entries)
+
+    def _show_best(self, row: int, entries: list[Entry]) -> None:
         best = self._best(entries)
         self.metric[row], self.tos[row], self.protocol[row], self.group[row] = best
 
