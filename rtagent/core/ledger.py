@@ -105,7 +105,7 @@ class Ledger:
         installed = self.installed[rows]
         in_flight = self._in_flight[rows]
         differs = wanted != installed
-        self._again[rows[in_flight & differs]] = True
+        self._again[rows[in_flight]] = True  # also where nothing differs now: the answer under way may change that
         removal = wanted == NO_ENTRY
         refused = differs & (self._refused[rows] == wanted)
         write = differs & ~in_flight & ~refused & (may_remove | ~removal)
