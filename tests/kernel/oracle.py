@@ -35,7 +35,7 @@ def kernel_fib(namespace: Namespace) -> Fib:
             if family == "inet6" and (network.subnet_of(_LINK_LOCAL) or network.subnet_of(_MULTICAST)):
                 continue
             where = (254 if table == 255 else table, prefix)
-            if where in fib and not (table == 255):
+            if where in fib and table != 255:
                 continue
             forwarding = _forwarding(route, nexthops, ignoring[family])
             if forwarding is not None and not int(str(route.get("tos", "0")), 0):
@@ -105,7 +105,7 @@ def _ignoring_linkdown(namespace: Namespace, family: str) -> set[str]:
 
 
 def disagreements(mirror: Mirror, namespace: Namespace) -> list[str]:
-    """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets to each prefix."""
+    """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets."""
     held, wanted = mirror.fib(), kernel_fib(namespace)
     found = [
         f"table {table} {prefix}: FIB {held.get((table, prefix))}, kernel {wanted.get((table, prefix))}"

@@ -5,9 +5,11 @@ from rtagent.core.ledger import Ledger
 from rtagent.core.rows import Rows
 from rtagent.core.store import Store
 from rtagent.vector.batch import Change, KernelBatch
-from rtagent.vector.fib import NO_ENTRY, FibEntries
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, FibVector, State
+from rtagent.vector.keys import Key, Keys
 from rtagent.vector.links import IFF_LOWER_UP, IFF_UP, Link
-from rtagent.vector.nexthops import NexthopGroups
+from rtagent.vector.nexthops import Kind, NexthopGroups
+from rtagent.vector.routes import Op
 from tests.rows import Route, delta, group
 
 P, Q = "198.51.100.0/24", "203.0.113.0/24"
@@ -81,3 +83,165 @@ def test_a_change_back_while_a_write_is_under_way_is_written_after_it(world):
     assert world.plan(world.decide()) == []
     world.answer(under_way)
     assert world.settle() == [(P, VIA_A)]
+
+
+def held(world, *rows):
+    """Return rows of a data plane: (prefix, gateway group or kind, source)."""
+    return FibVector(
+        Keys.of(Key.parse(prefix) for prefix, _, _ in rows),
+        np.array([world.entries.intern(entry) for _, entry, _ in rows], np.int32),
+        np.array([source for _, _, source in rows], np.uint8),
+    )
+
+
+def test_nothing_is_removed_before_it_may_be_and_all_of_it_then(world):
+    stale = FibEntry(FibKind.UNICAST, (FibPath(bytes([10, 0, 0, 9]), 101),))
+    world.ledger.load(held(world, (P, stale, OWN), (Q, stale, OWN)), OWN, lambda source: True, str)
+    world.kernel(Route(Q, A))
+    assert world.plan(world.ledger.decide(None, may_remove=False)) == [(Q, VIA_A)]
+    assert world.plan(world.decide(may_remove=False)) == []
+    world.ledger.release()
+    assert world.plan(world.decide()) == [(P, None)]
+
+
+def test_a_row_of_a_stronger_source_shadows_ours_until_it_goes(world):
+    theirs = FibEntry(FibKind.OTHER)
+    world.ledger.load(
+        held(world, (P, theirs, INTERFACE)), OWN, lambda source: source == INTERFACE, lambda _: "interface"
+    )
+    world.kernel(Route(P, A))
+    assert world.settle() == []
+    assert world.states() == {P: ("shadowed", "shadowed by interface")}
+    rows = world.ledger.shadowed_rows()
+    assert [world.store.rib.table.keys.row(int(row)).text for row in rows] == [P]
+    world.ledger.unshadow(rows)
+    assert world.settle() == [(P, VIA_A)]
+    assert world.states() == {P: ("installed", "")}
+
+
+def test_a_weaker_source_does_not_shadow(world):
+    theirs = FibEntry(FibKind.OTHER)
+    world.ledger.load(held(world, (P, theirs, 99)), OWN, lambda source: source == INTERFACE, str)
+    world.kernel(Route(P, A))
+    assert world.settle() == [(P, VIA_A)]
+
+
+def test_foreign_rows_that_the_kernel_does_not_want_are_left_alone(world):
+    theirs = FibEntry(FibKind.OTHER)
+    world.ledger.load(
+        held(world, (P, theirs, INTERFACE), (Q, theirs, 99)), OWN, lambda source: source == INTERFACE, str
+    )
+    assert world.plan(world.ledger.decide(None, may_remove=True)) == []
+    assert world.states() == {}
+
+
+def test_what_is_installed_already_is_not_written(world):
+    entry = FibEntry(FibKind.UNICAST, (FibPath(bytes([10, 0, 0, 2]), 101),))
+    world.ledger.load(held(world, (P, entry, OWN)), OWN, lambda source: True, str)
+    world.kernel(Route(P, A))
+    assert world.settle() == []
+    assert world.states() == {P: ("installed", "")}
+
+
+def test_removals_come_after_everything_else(world):
+    world.kernel(Route(P, A), Route(Q, A))
+    world.settle()
+    world.kernel(Route(P, A, Op.REMOVE), Route(Q, B, Op.REPLACE), Route("192.0.2.0/24", A))
+    assert sorted(world.plan(world.decide())[:2]) == [("192.0.2.0/24", VIA_A), (Q, VIA_B)]
+
+
+def test_a_refused_row_stops_no_other_and_waits_for_another_wish_or_a_retry(world):
+    world.kernel(Route(P, A), Route(Q, A))
+    assert world.answer(world.decide(), **{P: -2}) == 1
+    assert world.states() == {P: ("rejected", "rejected -2: error -2"), Q: ("installed", "")}
+    assert world.ledger.refused_count == 1
+    world.kernel(Route(P, A, Op.REPLACE))
+    assert world.plan(world.decide()) == []
+    assert world.states()[P] == ("rejected", "rejected -2: error -2")
+    world.ledger.retry()
+    decision = world.decide()
+    assert world.plan(decision) == [(P, VIA_A)]
+    world.answer(decision, **{P: -2})
+    world.kernel(Route(P, B, Op.REPLACE))
+    assert world.settle() == [(P, VIA_B)]
+    assert world.states() == {P: ("installed", ""), Q: ("installed", "")}
+    assert world.ledger.refused_count == 0
+
+
+def test_a_refused_removal_is_shown_and_retried(world):
+    world.kernel(Route(P, A))
+    world.settle()
+    world.kernel(Route(P, A, Op.REMOVE))
+    world.answer(world.decide(), **{P: -2})
+    assert world.states() == {P: ("rejected", "rejected -2: error -2")}
+    world.ledger.retry()
+    assert world.settle() == [(P, None)]
+    assert world.states() == {}
+
+
+def test_a_row_that_changes_while_its_write_is_refused_is_decided_again(world):
+    world.kernel(Route(P, A))
+    under_way = world.decide()
+    world.kernel(Route(P, B, Op.REPLACE))
+    world.decide()
+    world.answer(under_way, **{P: -2})
+    assert world.settle() == [(P, VIA_B)]
+
+
+def test_a_row_in_flight_is_not_written_twice(world):
+    world.kernel(Route(P, A))
+    under_way = world.decide()
+    world.kernel(Route(P, B, Op.REPLACE))
+    assert world.plan(world.decide()) == []
+    assert [world.ledger.state[row] for row in world.ledger.unsettled()] == [State.PENDING]
+    world.answer(under_way)
+    assert world.settle() == [(P, VIA_B)]
+
+
+def test_a_lost_connection_makes_everything_unknown(world):
+    world.kernel(Route(P, A), Route(Q, A))
+    world.answer(world.decide(), **{Q: -2})
+    world.kernel(Route(P, B, Op.REPLACE))
+    world.decide()
+    world.ledger.forget_installed()
+    assert sorted(world.settle()) == [(P, VIA_B), (Q, VIA_A)]
+
+
+def test_a_tos_route_alone_is_not_installed_and_says_why(world):
+    world.kernel(Route(P, A, tos=0x10))
+    assert world.settle() == []
+    assert world.states() == {P: ("unsupported", "only for tos 0x10")}
+    world.kernel(Route(P, B))
+    assert world.settle() == [(P, VIA_B)]
+
+
+def test_a_route_that_loses_its_counterpart_is_removed_and_says_why(world):
+    world.kernel(Route(P, A))
+    world.settle()
+    world.kernel(Route(P, group("10.0.0.2@1", unsupported="seg6 encapsulation"), Op.REPLACE))
+    assert world.settle() == [(P, None)]
+    assert world.states() == {P: ("unsupported", "seg6 encapsulation")}
+
+
+def test_a_prefix_changed_many_times_in_one_batch_is_written_once(world):
+    world.kernel(*(Route(P, group(f"10.0.0.{n}@1"), Op.REPLACE) for n in range(1, 101)))
+    assert world.settle() == [(P, [f"0a0000{100:02x}"])]
+
+
+def test_rows_by_state_and_family_are_counted(world):
+    world.kernel(Route(P, A), Route(Q, group("10.0.0.2@9")), Route("2001:db8::/32", group(kind=Kind.BLACKHOLE)))
+    world.settle()
+    assert world.ledger.counts() == {("installed", "inet"): 1, ("parked", "inet"): 1, ("installed", "inet6"): 1}
+
+
+def test_rows_that_nobody_wants_are_freed_and_used_again(world):
+    many = [Route(f"10.{n // 256}.{n % 256}.0/24", A) for n in range(1000)]
+    world.kernel(*many)
+    world.settle()
+    world.kernel(*(route._replace(op=Op.REMOVE) for route in many[1:]))
+    world.settle()
+    world.ledger.forget_absent()
+    assert len(world.store.rib.table) == 1
+    world.kernel(Route(P, B), *many[5:10])
+    assert sorted(world.settle()) == sorted([(P, VIA_B), *((route.prefix, VIA_A) for route in many[5:10])])
+    assert world.store.rib.table.size == 1000
