@@ -23,6 +23,7 @@ from rtagent.core.sink import Plan
 from rtagent.vector.fib import NO_ENTRY, FibVector, State
 from rtagent.vector.keys import FAMILY_NAMES
 from rtagent.vector.nexthops import NO_GROUP
+from rtagent.vector.routes import RTPROT_KERNEL, TOS_LOCAL_TABLE
 
 _NOT_REFUSED = -2
 """In the column of refused entries: no write of this row was refused (NO_ENTRY there: a removal was)."""
@@ -214,7 +215,9 @@ class Ledger:
         reason = np.zeros(len(rows), np.int32)
         family = (rib.table.keys.meta[rows[present]] >> np.uint64(8)) & np.uint64(0xFF)
         wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
-        by_tos = present & (rib.tos[rows] != 0)
+        own = (wanted == self._resolver.local_entry) & (rib.protocol[rows] == RTPROT_KERNEL)
+        wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
+        by_tos = present & (rib.tos[rows] != 0) & (rib.tos[rows] != TOS_LOCAL_TABLE)
         if by_tos.any():
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
             for at in np.flatnonzero(by_tos).tolist():

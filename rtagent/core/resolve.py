@@ -91,10 +91,10 @@ class Topology:
             return f"{link.name} has no carrier"
         return ""
 
-    def is_dead(self, group: NexthopGroup) -> bool:
+    def is_dead(self, group: NexthopGroup, family: int) -> bool:
         """Whether the kernel would pass over this group: every nexthop is dead."""
         kind, ways, _ = self.nexthops_of(group)
-        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, AF_INET) for way in ways)
+        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, family) for way in ways)
 
 
 class Resolver:
@@ -104,6 +104,7 @@ class Resolver:
         self._topology = topology
         self._groups = groups
         self._entries = entries
+        self.local_entry = entries.intern(FibEntry(FibKind.LOCAL))
         self._reasons: dict[str, int] = {"": 0}
         self.reasons = [""]
         """Texts by number: a column of reasons is a column of these numbers."""
@@ -149,8 +150,10 @@ class Resolver:
             return Resolution(NO_ENTRY, State.UNSUPPORTED, unsupported)
         if kind in _PLAIN:
             return Resolution(self._entries.intern(FibEntry(_PLAIN[kind])), State.PENDING)
-        if kind is not Kind.UNICAST:
-            return Resolution(NO_ENTRY, State.UNSUPPORTED, f"{kind.name.lower()} routes have no counterpart")
+        if kind is Kind.THROW:
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, "throw routes have no counterpart")
+        if kind is not Kind.UNICAST:  # broadcast, multicast, anycast: a data plane's interfaces know their own
+            return Resolution(NO_ENTRY, State.ABSENT)
         if any(way.ifindex in self._topology.left_alone for way in ways):
             return Resolution(NO_ENTRY, State.ABSENT)
         return self._resolve_ways(ways, family)

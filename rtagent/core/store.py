@@ -182,6 +182,8 @@ class Store:
             return
         (ignores.add if wanted else ignores.discard)(where)
         self.topology_changed()
+        if not wanted and policy.family in _ROUTE_DUMP:  # what was ignored was shown as dead
+            self._requests.add(_ROUTE_DUMP[policy.family])
 
     def _address_changed(self, change: Change) -> None:
         address = change.row

@@ -15,6 +15,16 @@ from numpy.typing import NDArray
 
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 
+RTPROT_KERNEL = 2
+RTPROT_RA = 9
+"""linux/rtnetlink.h: routes that the kernel made of an address, and of a router advertisement."""
+
+TOS_LOCAL_TABLE = 0xFF
+"""In the column of tos: an entry of the local table, which the kernel looks up before main.
+
+Its key is that of main, and it ranks before all of main's entries. No route can have this tos: the kernel refuses one
+with ECN bits."""
+
 
 class Op(IntEnum):
     """What a row of a delta does to the entries of its rank, that is of one (key, tos, metric)."""

@@ -24,23 +24,26 @@ def kernel_fib(namespace: Namespace) -> Fib:
     ignoring = {family: _ignoring_linkdown(namespace, family) for family in FIRST}
     nexthops = {row["id"]: row for row in namespace.ip_json("-d nexthop show")}
     fib: Fib = {}
+    local: set[str] = set()
     for family, option in FIRST.items():
         for route in namespace.ip_json(f"{option} -d route show table all"):
             table = TABLES.get(str(route.get("table", "main"))) or int(route["table"])
-            local = route["type"] == "local" and route["protocol"] != "kernel"
-            if (route["type"] == "local" and not local) or (table == 255 and not local) or "from" in route:
-                continue
             prefix = _prefix(route["dst"], family)
+            if table == TABLES["local"]:
+                table = TABLES["main"]
+                local.add(prefix)
+                if route["type"] != "local" or route["protocol"] == "kernel":
+                    fib.pop((table, prefix), None)
+                    continue
+            elif (table, prefix) in fib or (table == TABLES["main"] and prefix in local):
+                continue
             network = ipaddress.ip_network(prefix)
             if family == "inet6" and (network.subnet_of(_LINK_LOCAL) or network.subnet_of(_MULTICAST)):
                 continue
-            where = (254 if table == 255 else table, prefix)
-            if where in fib and table != 255:
-                continue
             forwarding = _forwarding(route, nexthops, ignoring[family])
-            if forwarding is not None and not int(str(route.get("tos", "0")), 0):
-                fib[where] = forwarding
-    return {where: forwarding for where, forwarding in fib.items() if forwarding.type != "throw"}
+            if forwarding is not None and "from" not in route and not int(str(route.get("tos", "0")), 0):
+                fib[table, prefix] = forwarding
+    return {where: forwarding for where, forwarding in fib.items() if forwarding.type in SHOWN}
 
 
 def kernel_way(namespace: Namespace, address: str) -> tuple[str, str] | str:
@@ -54,6 +57,8 @@ def kernel_way(namespace: Namespace, address: str) -> tuple[str, str] | str:
         return next(word for said, word in words.items() if said in text)
     if route.get("type", "unicast") in ("blackhole", "unreachable", "prohibit"):
         return str(route["type"])
+    if route.get("type") == "local":
+        return "local"
     return route.get("gateway") or route.get("via", {}).get("host", ""), route["dev"]
 
 
