@@ -17,6 +17,7 @@ TABLES = {"main": 254, "local": 255, "default": 253}
 SHOWN = {"unicast", "local", "blackhole", "unreachable", "prohibit"}
 FIRST = {"inet": "-4", "inet6": "-6"}
 SAMPLES = 8
+ELSEWHERE = {4: "100.64.0.1", 6: "3fff::1"}
 
 
 def kernel_fib(namespace: Namespace) -> Fib:
@@ -119,7 +120,10 @@ def disagreements(mirror: Mirror, namespace: Namespace) -> list[str]:
     ]
     sampled = [prefix for table, prefix in sorted(wanted) if table == TABLES["main"]][:SAMPLES]
     for prefix in sampled:
-        address = str(ipaddress.ip_network(prefix)[-2 if "/32" not in prefix and "/128" not in prefix else 0])
+        network = ipaddress.ip_network(prefix)
+        address = (
+            str(network[-2 if network.num_addresses > 1 else 0]) if network.prefixlen else ELSEWHERE[network.version]
+        )
         ours, theirs = mirror.match(address), kernel_way(namespace, address)
         assert ours is not None
         if theirs not in ({(path.via, path.dev) for path in ours.paths} or {ours.type}):
