@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +67,7 @@ class VppFib:
         self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent"
     ) -> None:  # fmt: skip
         self.entries = entries
+        self.on_ports_changed: Callable[[], None] = lambda: None
         self._socket_path = socket_path
         self._name = source_name
         self._paths = PathLists(entries)
@@ -79,9 +80,6 @@ class VppFib:
         self._label_interfaces: set[int] = set()
         """Interfaces on which MPLS is known to be enabled."""
         self._in_order = asyncio.Lock()
-
-    def on_ports_changed(self) -> None:
-        """Set by whoever connects: called when an interface came, went or changed."""
 
     @property
     def own_source(self) -> int:
