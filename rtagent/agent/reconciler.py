@@ -74,6 +74,7 @@ class Reconciler:
         self._on_round = on_round
         self._wake = asyncio.Event()
         self._heard_at: float | None = None
+        self._rounds_begun = self._rounds_ended = 0
         self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
         self._retry_backoff_s = _RETRY_BACKOFF_S[0]
         self._retry_timer: asyncio.TimerHandle | None = None
@@ -104,23 +105,35 @@ class Reconciler:
 
     async def wait_settled(self) -> None:
         """Return when every row that now waits for a write has been answered well, or is not to be written any more."""
-        waiting = self._waiting()
+        waiting: Rows | None = None
         while waiting is None or len(waiting):
-            await self.progressed.wait()
-            still = self._waiting()
-            waiting = still if waiting is None or still is None else np.intersect1d(waiting, still)
+            if self.state is not SinkState.SYNCED:
+                waiting = None
+                await self.progressed.wait()
+            elif waiting is None:
+                await self._wait_decided()
+                if self.state is SinkState.SYNCED:
+                    waiting = self._ledger.unsettled()
+            else:
+                await self.progressed.wait()
+                waiting = np.intersect1d(waiting, self._ledger.unsettled())
 
-    def _waiting(self) -> Rows | None:
-        """Return the rows that wait for a write; None where it is not even known which."""
-        if self.state is not SinkState.SYNCED or self._store.rib.has_touched or self._wake.is_set():
-            return None
-        return self._ledger.unsettled()
+    async def _wait_decided(self) -> None:
+        """Return when every row that is touched now has been decided: a round in progress has only begun with its rows.
+
+        Under steady churn there is always something touched, and always a round that began after the call.
+        """
+        more = self._store.rib.has_touched or self._wake.is_set()
+        last = self._rounds_begun + int(more)
+        while self._rounds_ended < last and self.state is SinkState.SYNCED:
+            await self.progressed.wait()
 
     def _disconnected(self, why: str) -> None:
         if self.trouble != why:
             log.warning("dataplane.session_lost", reason=why)
         self.state, self.trouble = SinkState.AWAITING, why
         self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
+        self._rounds_ended = self._rounds_begun
         self._note_progress()
 
     async def _serve(self) -> None:
@@ -163,6 +176,7 @@ class Reconciler:
 
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
+        self._rounds_begun += 1
         if self._may_remove():
             self._ledger.release()
         for rows in self._slices(self._store.rib.take_touched()):
@@ -171,6 +185,7 @@ class Reconciler:
                 await self._free_plans.acquire()
                 group.create_task(self._write(decision, heard_at, self._free_plans))
             await asyncio.sleep(0)
+        self._rounds_ended = self._rounds_begun
         self._on_round()
         self._note_progress()
 

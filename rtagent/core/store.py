@@ -32,6 +32,7 @@ from rtagent.vector.routes import RouteDelta
 ROUTE_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
 _ROUTE_DUMP = {family: dump for dump, family in ROUTE_FAMILY.items()}
 _IP_ROUTES = frozenset({Dump.ROUTES_INET, Dump.ROUTES_INET6})
+_ALL_ROUTES = frozenset(ROUTE_FAMILY)
 
 RowKey = tuple[object, ...]
 
@@ -152,11 +153,9 @@ class Store:
         if (lost | gained) & (IFF_UP | IFF_LOWER_UP):
             self.topology_changed()
         if lost:
-            self._requests |= _IP_ROUTES | {Dump.ROUTES_MPLS}
-            if self.topology.nexthops:
-                self._requests.add(Dump.NEXTHOPS)
+            self._request(link.ifindex, _ALL_ROUTES | ({Dump.NEXTHOPS} if self.topology.nexthops else set()))
         elif gained:
-            self._request_revived(link.ifindex, _IP_ROUTES)
+            self._request(link.ifindex, _IP_ROUTES, flags=NH_DEAD)
 
     def _nexthop_changed(self, change: Change) -> None:
         row = change.row
@@ -194,17 +193,17 @@ class Store:
         if change.gone and known:
             self._requests |= routes
         elif not change.gone and not known:
-            self._request_revived(address.ifindex, routes)
+            self._request(address.ifindex, routes, flags=NH_DEAD)
 
-    def _request_revived(self, ifindex: int, routes: frozenset[Dump]) -> None:
-        """Ask for routes that a link may have revived: some were dead through it when the kernel last showed them.
+    def _request(self, ifindex: int, dumps: frozenset[Dump], flags: int = 0) -> None:
+        """Ask for dumps if there is a nexthop over this link, with these flags when the kernel last showed it.
 
-        A dump under way may still be about to show them dead, so it does not count.
+        A dump under way may still be about to show one, so it is repeated.
         """
-        dead = any(
-            way.ifindex == ifindex and way.flags & NH_DEAD for _, group in self.groups.items() for way in group.nexthops
-        )
-        self._requests |= routes if dead else routes & self._dumping.keys()
+        ways = [way for _, group in self.groups.items() for way in group.nexthops]
+        ways += [known.nexthop for known in self.topology.nexthops.values()]
+        concerned = any(way.ifindex == ifindex and way.flags & flags == flags for way in ways)
+        self._requests |= dumps if concerned else dumps & self._dumping.keys()
 
 
 def row_key(row: Row) -> RowKey:

@@ -1,0 +1,1 @@
+"""Measurements, as ratios to others' code and with stable names: ``python -m tests.bench``."""

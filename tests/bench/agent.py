@@ -15,11 +15,12 @@ from rtagent.agent.agent import Agent
 from rtagent.agent.dataplane import make_sink
 from rtagent.agent.settings import Settings, load
 from rtagent.vector.fib import State
-from rtagent.vector.keys import Key, Keys
-from tests.lab.feeder import Feeder, prefixes
+from rtagent.vector.keys import AF_INET, Key, Keys
+from tests.lab.bulk import add_routes, gateways, prefixes4
 from tests.lab.lab import Lab, Namespace
 from tests.vpp.site import VppSite
 
+_GROUPS = 200
 _LONE_CHANGES = 2000
 
 
@@ -28,9 +29,8 @@ def first_sync_vpp(routes: int = 1_000_000) -> dict[str, float]:
     with Lab() as lab:
         site = VppSite(lab, heap="3G", busy=True)
         site.start_vpp()
-        feeder = Feeder(site.router)
-        feeder.replace(prefixes(routes), "10.0.0.2", "e0")
-        feeder.close()
+        (link,) = site.router.ip_json("link show e0")
+        add_routes(site.router, prefixes4(routes), gateways(AF_INET, _GROUPS), link["ifindex"])
         settings = load(site.config)
         first_s, first_writes = asyncio.run(_sync(settings))
         again_s, again_writes = asyncio.run(_sync(settings))

@@ -66,13 +66,13 @@ class Mirror:
 
     def __init__(
         self, netns: str, *, receive_buffer_bytes: int = 16 << 20, pairs: Mapping[str, str] | None = None,
-        fib: WatchedFib | None = None, entries: FibEntries | None = None,
+        fib: WatchedFib | None = None, entries: FibEntries | None = None, remember_writes: bool = True,
     ) -> None:  # fmt: skip
         self.groups = NexthopGroups()
         self.entries = entries or FibEntries()
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
-        self.sink = fib or WatchedFib(self.entries)
+        self.sink = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
         self.source = KernelSource(
             self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
         )

@@ -1,0 +1,100 @@
+"""The bench: ``python -m tests.bench [--list] [--only NAME…] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import kernel
+
+Measured = dict[str, float]
+
+
+class Benchmark(NamedTuple):
+    """A measurement and how to read it: which of its numbers is ours, the peer's and their ratio, and the bar."""
+
+    measure: Callable[[], Measured]
+    ours: str
+    unit: str
+    bar: str
+    met: Callable[[Measured], bool]
+    peer: str = ""
+    needs_vpp: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stable name, by which scripts find it."""
+        return self.measure.__name__
+
+
+BENCHMARKS = (
+    Benchmark(
+        kernel.netlink_decode, "us_per_route", "µs/route", "≤ 1.5 and ≥ 40 x pyroute2",
+        lambda found: found["us_per_route"] <= 1.5 and found["ratio"] >= 40, peer="pyroute2_us_per_route",
+    ),
+    Benchmark(
+        kernel.first_sync_memory, "routes_per_s", "routes/s", "≥ 300 000",
+        lambda found: found["routes_per_s"] >= 300_000,
+    ),
+    Benchmark(
+        kernel.follow_memory, "routes_per_s", "routes/s", "≥ 100 000", lambda found: found["routes_per_s"] >= 100_000,
+    ),
+    Benchmark(kernel.resident_memory, "rss_mb", "MB", "≤ 350", lambda found: found["rss_mb"] <= 350),
+)  # fmt: skip
+"""One line each; another module's benchmarks are added here and nowhere else."""
+
+
+def main() -> int:
+    """Measure, print one table, write JSON; return 0 where every bar is met, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in BENCHMARKS], default=[])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers by benchmark")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    arguments = parser.parse_args()
+    chosen = [each for each in BENCHMARKS if each.name in arguments.only or not arguments.only]
+    if arguments.list:
+        print("\n".join(each.name for each in chosen))
+        return 0
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    console = Console()
+    table = Table("benchmark", "ours", "peer", "ratio", "bar", "", title="rtagent bench")
+    results: dict[str, Measured] = {}
+    missed = 0
+    for each in chosen:
+        if each.needs_vpp and shutil.which("vpp") is None:
+            table.add_row(each.name, "", "", "", each.bar, "[yellow]SKIPPED: no vpp on PATH[/yellow]")
+            continue
+        with console.status(each.name):
+            found = results[each.name] = each.measure()
+        met = each.met(found)
+        missed += not met
+        table.add_row(
+            each.name,
+            f"{_number(found[each.ours])} {each.unit}",
+            _number(found[each.peer]) if each.peer else "",
+            f"{found['ratio']:.1f} x" if "ratio" in found else "",
+            each.bar,
+            "[green]met[/green]" if met else "[red]MISSED[/red]",
+        )
+    console.print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 1 if missed else 0
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
