@@ -27,6 +27,8 @@ from rtagent.wire.vapi.framing import Framer, Frames
 _CLIENT_NAME = "rtagent"
 _CONNECT_TIMEOUT_S = 30.0
 _UNANSWERED_MESSAGES = 65_536
+_MANY_UNANSWERED = 1024
+_REST_S = 0.002
 _WAITING_BYTES = 8 << 20
 _CONTEXTS = 1 << 32
 _KEEPALIVE = "memclnt_keepalive"
@@ -226,7 +228,7 @@ class VapiClient:
         ``encode`` is told the first context; ``decode`` gets answers, all of the message ``reply``, with their numbers
         from 0, as they come. Wait for the future with ``asyncio.wait``. Raises Disconnected, as the future does.
         """
-        while self._questions and sum(each.contexts for each in self._questions) + count > _UNANSWERED_MESSAGES:
+        while self._questions and self._unanswered() + count > _UNANSWERED_MESSAGES:
             await asyncio.wait([self._questions[0].done])
         await self._stream.room()
         first = self._contexts(count)
@@ -264,6 +266,9 @@ class VapiClient:
         except MalformedMessage as error:
             raise Disconnected(str(error)) from None
 
+    def _unanswered(self) -> int:
+        return sum(question.contexts for question in self._questions)
+
     def _contexts(self, count: int) -> int:
         first = self._context
         self._context = (first + count) % _CONTEXTS
@@ -280,6 +285,8 @@ class VapiClient:
             frames = self._framer.feed(data)
             if frames is not None:
                 self._deliver(frames)
+                if self._unanswered() > _MANY_UNANSWERED:
+                    self._stream.rest(_REST_S)
         except MalformedMessage as error:
             self.close(f"VPP sent what cannot be: {error}")
 

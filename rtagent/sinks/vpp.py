@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
-from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector, Port
+from rtagent.sinks.vpp_labels import VppLabels
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibVector, Port
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import Neighbor
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
-from rtagent.wire.vapi.labels import decode_labels, encode_labels
 from rtagent.wire.vapi.paths import PathLists
 from rtagent.wire.vapi.retvals import NO_SUCH_FIB, retval_text
 from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
@@ -41,7 +41,8 @@ _NO_SOURCE = 255
 """A number that VPP gives to no source: ours while it has not been made."""
 
 _WRITE_ROWS = 16_384
-_READ_ROWS = 16_384
+_READ_ROWS = 2_048
+"""Few, so that VPP rarely waits for us: what it cannot send it moves about in memory."""
 _LOOKUP_ROWS = 4_096
 
 _ADMIN_UP, _LINK_UP = 1, 2
@@ -71,14 +72,13 @@ class VppFib:
         self._socket_path = socket_path
         self._name = source_name
         self._paths = PathLists(entries)
+        self._labels = VppLabels(entries, self._paths)
         self._client: VapiClient | None = None
         self._sources: dict[int, _Source] = {}
         self._own_source = _NO_SOURCE
         self._ports: dict[str, Port] = {}
         self._tables: set[tuple[int, int]] = set()
-        """(family, VPP's table) that are known to exist."""
-        self._label_interfaces: set[int] = set()
-        """Interfaces on which MPLS is known to be enabled."""
+        """(family, VPP's table) of the IP tables that are known to exist."""
         self._in_order = asyncio.Lock()
 
     @property
@@ -138,10 +138,9 @@ class VppFib:
         client = self._connected()
         await self._read_sources(client)
         await self._read_tables(client)
+        yield await self._read_labels(client)
         for family, table in sorted(self._tables):
-            if family == AF_MPLS:
-                yield await self._read_labels(client)
-            elif table != TABLE_MAIN:
+            if table != TABLE_MAIN:
                 parts: list[Frames] = []
                 async for frames in client.dump_frames(
                     "ip_route_v2_dump", "ip_route_v2_details", table=_table(family, table)
@@ -154,25 +153,27 @@ class VppFib:
                     yield self._held(client, parts)
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
-        """Install the plan. A label is written twice, and refused if either is."""
+        """Install the plan; rows of tables that VPP lacks, and labels, have their ground prepared first."""
         client = self._connected()
-        keys = _in_vpp(plan.keys)
-        retval = np.zeros(len(plan), np.int32)
+        keys, entry = _in_vpp(plan.keys), plan.entry
         is_label = keys.family == AF_MPLS
-        answered: list[asyncio.Future[None]] = []
+        routes, labels = np.flatnonzero(~is_label), np.flatnonzero(is_label)
+        of_routes, of_labels = np.zeros(len(routes), np.int32), np.zeros(len(labels), np.int32)
         async with self._in_order:
-            await self._make_room(client, keys, plan.entry)
-            for rows in _slices(np.flatnonzero(~is_label), _WRITE_ROWS):
-                answered.append(await self._write_routes(client, keys.take(rows), plan.entry[rows], rows, retval))
-            for rows in _slices(np.flatnonzero(is_label), _WRITE_ROWS // 2):
-                answered.append(await self._write_labels(client, keys.take(rows), plan.entry[rows], rows, retval))
+            await self._make_tables(client, keys.take(routes[entry[routes] != NO_ENTRY]))
+            interfaces = {port.interface for port in self._ports.values()}
+            await self._labels.prepare(client, entry[labels], interfaces)
+            answered = await self._write_routes(client, keys.take(routes), entry[routes], of_routes)
+            answered += await self._labels.write(client, keys.take(labels), entry[labels], of_labels)
         if answered:
             await asyncio.wait(answered)
         for each in answered:
             each.result()
+        retval = np.empty(len(plan), np.int32)
+        retval[routes], retval[labels] = of_routes, of_labels
         homeless = retval == NO_SUCH_FIB
         if homeless.any():
-            retval[homeless & (plan.entry == NO_ENTRY)] = 0  # the row went with its table
+            retval[homeless & (entry == NO_ENTRY)] = 0  # the row went with its table
             await self._read_tables(client)
         return retval
 
@@ -181,27 +182,28 @@ class VppFib:
         client = self._connected()
         keys = _in_vpp(keys)
         is_label = keys.family == AF_MPLS
+        routes = np.flatnonzero(~is_label)
         found: list[FibVector] = []
+        for start in range(0, len(routes), _LOOKUP_ROWS):
+            found.append(await self._lookup_routes(client, keys.take(routes[start : start + _LOOKUP_ROWS])))
+        if is_label.any():
+            labels = await self._read_labels(client)
+            found.append(labels.take(np.isin(labels.keys.hi, keys.hi[is_label])))
+        return FibVector.concat(found)
+
+    async def _lookup_routes(self, client: VapiClient, keys: Keys) -> FibVector:
+        found: list[FibVector] = []
+
+        def encode(context: int) -> NDArray[np.uint8]:
+            number, client_index = client.messages.numbers["ip_route_lookup_v2"], client.messages.client_index
+            return encode_lookups(keys, context, message_id=number, client_index=client_index)
 
         def decode(frames: Frames, _: NDArray[np.uint32]) -> None:
             found.append(_in_kernel(decode_lookups(frames, self._paths)))
 
-        number, client_index = client.messages.numbers["ip_route_lookup_v2"], client.messages.client_index
-        for rows in _slices(np.flatnonzero(~is_label), _LOOKUP_ROWS):
-            asked = keys.take(rows)
-            answered = await client.send(
-                len(rows),
-                "ip_route_lookup_v2_reply",
-                lambda context, asked=asked: encode_lookups(  # type: ignore[misc]
-                    asked, context, message_id=number, client_index=client_index
-                ),
-                decode,
-            )
-            await asyncio.wait([answered])
-            answered.result()
-        if is_label.any() and (AF_MPLS, 0) in self._tables:
-            labels = await self._read_labels(client)
-            found.append(labels.take(np.isin(labels.keys.hi, keys.hi[is_label])))
+        answered = await client.send(len(keys), "ip_route_lookup_v2_reply", encode, decode)
+        await asyncio.wait([answered])
+        answered.result()
         return FibVector.concat(found)
 
     async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor]:
@@ -264,21 +266,13 @@ class VppFib:
 
     async def _read_tables(self, client: VapiClient) -> None:
         ip = await client.dump("ip_table_dump", "ip_table_details")
-        mpls = await client.dump("mpls_table_dump", "mpls_table_details")
         self._tables = {(AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id) for row in ip}
-        self._tables.update((AF_MPLS, row.mt_table.mt_table_id) for row in mpls if row.mt_table.mt_table_id == 0)
-        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=0xFFFFFFFF)
-        self._label_interfaces = {row.sw_if_index for row in enabled}
+        await self._labels.learn(client)
 
     async def _read_labels(self, client: VapiClient) -> FibVector:
-        parts = [frames async for frames in client.dump_frames("mpls_route_dump", "mpls_route_details")]
-        if not parts:
-            return EMPTY_FIB
         api = next((number for number, source in self._sources.items() if source.name == "API"), 0)
         try:
-            return decode_labels(
-                Frames.concat(parts), self._paths, self.entries, own_source=self._own_source, other_source=api
-            )
+            return await self._labels.read(client, own_source=self._own_source, other_source=api)
         except MalformedMessage as error:
             raise self._nonsense(client, error) from None
 
@@ -292,61 +286,35 @@ class VppFib:
         client.close(f"VPP sent what cannot be: {error}")
         return Disconnected(f"VPP sent what cannot be: {error}")
 
-    async def _make_room(self, client: VapiClient, keys: Keys, entry: NDArray[np.int32]) -> None:
-        """Make the tables that rows are added to, and enable MPLS where labels leave by."""
-        added = entry != NO_ENTRY
-        for number in np.unique(keys.meta[added] & ~np.uint64(0xFF)).tolist():
-            family, table = number >> 8 & 0xFF, number >> 16
+    async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
+        for number in np.unique(keys.meta >> np.uint64(8)).tolist():
+            family, table = number & 0xFF, number >> 8
             if (family, table) not in self._tables:
-                await _make_table(client, family, table)
+                await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
                 self._tables.add((family, table))
-        labels = added & (keys.family == AF_MPLS)
-        if labels.any():
-            leaving = {
-                path.interface for number in np.unique(entry[labels]).tolist() for path in self.entries[number].paths
-            }
-            known = {port.interface for port in self._ports.values()}
-            for interface in sorted((leaving & known) - self._label_interfaces):
-                await client.call("sw_interface_set_mpls_enable", sw_if_index=interface, enable=True)
-                self._label_interfaces.add(interface)
 
     async def _write_routes(
-        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: NDArray[np.intp],
-        retval: NDArray[np.int32],
-    ) -> asyncio.Future[None]:  # fmt: skip
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+    ) -> list[asyncio.Future[None]]:
+        answered = []
+        for start in range(0, len(keys), _WRITE_ROWS):
+            rows = slice(start, start + _WRITE_ROWS)
+            answered.append(await self._send(client, keys.take(rows), entry[rows], retval[rows]))
+        return answered
+
+    async def _send(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+    ) -> asyncio.Future[None]:
         def encode(context: int) -> NDArray[np.uint8]:
             number, client_index = client.messages.numbers["ip_route_add_del_v2"], client.messages.client_index
             return encode_routes(
-                keys, entry, self._paths, context,
-                message_id=number, client_index=client_index, source=self._own_source,
-            )  # fmt: skip
-
-        def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
-            retval[rows[which]] = decode_replies(frames)
-
-        return await client.send(len(rows), "ip_route_add_del_v2_reply", encode, decode)
-
-    async def _write_labels(
-        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: NDArray[np.intp],
-        retval: NDArray[np.int32],
-    ) -> asyncio.Future[None]:  # fmt: skip
-        def encode(context: int) -> NDArray[np.uint8]:
-            number, client_index = client.messages.numbers["mpls_route_add_del"], client.messages.client_index
-            return encode_labels(
-                keys, entry, self._paths, self.entries, context, message_id=number, client_index=client_index
+                keys, entry, self._paths, context, message_id=number, client_index=client_index, source=self._own_source
             )
 
         def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
-            np.minimum.at(retval, rows[which >> np.uint32(1)], decode_replies(frames))
+            retval[which] = decode_replies(frames)
 
-        return await client.send(2 * len(rows), "mpls_route_add_del_reply", encode, decode)
-
-
-async def _make_table(client: VapiClient, family: int, table: int) -> None:
-    if family == AF_MPLS:
-        await client.call("mpls_table_add_del", mt_is_add=True, mt_table={"mt_table_id": table, "mt_name": ""})
-    else:
-        await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
+        return await client.send(len(keys), "ip_route_add_del_v2_reply", encode, decode)
 
 
 def _table(family: int, table: int) -> dict[str, Any]:
@@ -370,8 +338,3 @@ def _in_kernel(held: FibVector) -> FibVector:
     main = np.uint64(TABLE_MAIN) << _TABLE_SHIFT
     meta = np.where(keys.table == 0, keys.meta | main, keys.meta)
     return FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
-
-
-def _slices(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

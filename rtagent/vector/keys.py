@@ -33,8 +33,8 @@ TABLE_LOCAL = 255
 """linux/rtnetlink.h, RT_TABLE_MAIN and RT_TABLE_LOCAL."""
 
 U64: TypeAlias = NDArray[np.uint64]
-Selection: TypeAlias = NDArray[np.integer[Any]] | NDArray[np.bool_]
-"""Rows of a column: indices or a mask."""
+Selection: TypeAlias = NDArray[np.integer[Any]] | NDArray[np.bool_] | slice
+"""Rows of a column: indices, a mask, or a slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Keys:
         return len(self.meta)
 
     def take(self, rows: Selection) -> Keys:
-        """Return the keys at ``rows`` (indices or a mask)."""
+        """Return the keys at ``rows``."""
         return Keys(self.hi[rows], self.lo[rows], self.meta[rows])
 
     @property

@@ -1,8 +1,8 @@
 """The messages about MPLS labels. One label of the kernel's is two entries in VPP: at the bottom of the stack, and not.
 
 What is below a label that is popped at the bottom of the stack is told by nothing on the wire: VPP wants to know
-beforehand, the kernel looks at the packet. We say the family of the first path's gateway, or IPv4 where it has none
-(FibPath.family).
+beforehand, the kernel looks at the packet. We say the family of the gateway of the first path that pops, or what
+FibPath.family says where there is none. An entry that only swaps has no need to know.
 
 MPLS routes have no source of their own in VPP (every client's are source API), so our rows carry a mark: the
 *preference* of every path is ``MARK``. Equal preferences change nothing in forwarding, the dump returns them, and
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibVector
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibEntry, FibKind, FibVector
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Keys
 from rtagent.wire.vapi.framing import FRAME_BYTES, Frames
 from rtagent.wire.vapi.paths import PATH, PATH_BYTES, PROTO, PathLists
@@ -60,8 +60,8 @@ def encode_labels(
     lists, which = path_lists(entry, lambda number: paths.packed(number, AF_MPLS, MARK))
     which, twice = np.repeat(which, 2), np.repeat(np.arange(len(keys)), 2)
     n_paths = np.array([len(packed) // PATH_BYTES for packed in lists], np.intp)[which]
-    payload = {number: PROTO[_payload(entries[number])] for number in set(entry.tolist()) - {NO_ENTRY}}
-    payloads = np.array([payload.get(number, 0) for number in entry.tolist()], np.uint8)[twice]
+    payload = {number: payload_proto(entries[number]) for number in set(entry.tolist()) - {NO_ENTRY}}
+    payloads = np.array([payload.get(number) or 0 for number in entry.tolist()], np.uint8)[twice]
     eos = np.tile(np.array([_NEOS, _EOS], np.uint8), len(keys))
     buffers: list[NDArray[np.uint8]] = []
     for count in sorted(set(n_paths.tolist()), reverse=True):
@@ -81,17 +81,27 @@ def encode_labels(
     return np.concatenate(buffers) if buffers else np.empty(0, np.uint8)
 
 
+def payload_proto(entry: FibEntry) -> int | None:
+    """Return what VPP must expect below a label that has this entry; None where it has no need to know."""
+    popping = next((path for path in entry.paths if not path.labels), None)
+    if popping is None:
+        return None
+    family = (AF_INET if len(popping.via) == 4 else AF_INET6) if popping.via else popping.family or AF_INET
+    return PROTO[family]
+
+
 def decode_labels(
     frames: Frames, paths: PathLists, entries: FibEntries, *, own_source: int, other_source: int
-) -> FibVector:
-    """Return one row per label of one table's ``mpls_route_details``. Raises MalformedMessage.
+) -> tuple[FibVector, NDArray[np.uint8]]:
+    """Return one row per label of ``mpls_route_details`` of one table, and what VPP expects below each label.
 
     A row is ours when each of its entries bears our mark. Where the two entries of a label differ, or one is not
-    there (we were interrupted between the two), its entry is of kind OTHER, equal to nothing that is wanted.
+    there (we were interrupted between the two), its entry is of kind OTHER, equal to nothing that is wanted; so it is
+    where VPP expects something else below the label than the entry needs. Raises MalformedMessage.
     """
     shortest(frames, _DETAILS, "an MPLS route")
     if not len(frames):
-        return FibVector(Keys.concat([]), np.empty(0, np.int32), np.empty(0, np.uint8))
+        return EMPTY_FIB, np.empty(0, np.uint8)
     records = frames.records(_DETAILS)
     entry, marked = np.empty(len(frames), np.int32), np.empty(len(frames), bool)
     for count in counted_paths(frames, _DETAILS, records["n_paths"], "an MPLS route"):
@@ -100,27 +110,24 @@ def decode_labels(
         preference = packed.reshape(-1, PATH_BYTES).view(PATH)["preference"].reshape(len(rows), count)
         entry[rows] = paths.entry_ids(packed, AF_MPLS)
         marked[rows] = (preference == MARK).all(axis=1) & (count > 0)
-    payload = np.array([PROTO[_payload(entries[number])] for number in entry.tolist()], np.uint8)
-    told = (records["eos"] == _NEOS) | (records["eos_proto"] == payload)
+    is_eos, expected = records["eos"] != _NEOS, records["eos_proto"]
+    needed = [payload_proto(entries[number]) for number in entry.tolist()]
+    fits = ~is_eos | np.array([each in (None, there) for each, there in zip(needed, expected.tolist(), strict=True)])
     number = records["table_id"].astype(np.uint64) << np.uint64(20) | records["label"].astype(np.uint64)
     distinct, first, which = np.unique(number, return_index=True, return_inverse=True)
     whole = np.ones(len(distinct), bool)
-    np.logical_and.at(whole, which, told & (entry == entry[first][which]))
+    np.logical_and.at(whole, which, fits & (entry == entry[first][which]))
     whole &= np.bincount(which, minlength=len(distinct)) == 2
     own = np.ones(len(distinct), bool)
     np.logical_and.at(own, which, marked)
     label = distinct & np.uint64(0xFFFFF)
     meta = (distinct >> np.uint64(20)) << np.uint64(16) | np.uint64(AF_MPLS << 8 | 20)
     other = entries.intern(FibEntry(FibKind.OTHER))
-    return FibVector(
+    payloads = np.zeros(len(distinct), np.uint8)
+    payloads[which[is_eos]] = expected[is_eos]
+    held = FibVector(
         Keys(label << _LABEL_SHIFT, np.zeros(len(label), np.uint64), meta),
         np.where(whole, entry[first], other).astype(np.int32),
         np.where(own, own_source, other_source).astype(np.uint8),
     )
-
-
-def _payload(entry: FibEntry) -> int:
-    """Return the family that is expected below a label at the bottom of the stack."""
-    if not entry.paths or len(entry.paths[0].via) == 4:
-        return AF_INET
-    return AF_INET6 if entry.paths[0].via else entry.paths[0].family or AF_INET
+    return held, payloads

@@ -1,0 +1,110 @@
+"""VPP's MPLS table as a place for our labels, beside the IP tables that ``vpp`` looks after.
+
+VPP keeps what it was first told to be below a label at the bottom of the stack, even when the entry is replaced. So
+it is remembered here what that was, from reading and from writing, and an entry that needs something else is removed
+just before it is written anew: the one change in a FIB that is not make-before-break.
+
+The table must exist before its first row, and an interface takes labelled packets only if MPLS is enabled on it; we
+enable it where labels leave by, and leave it at that: others may have come to rely on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.sinks.vapi import VapiClient
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector
+from rtagent.vector.keys import Keys
+from rtagent.wire.vapi.framing import Frames
+from rtagent.wire.vapi.labels import decode_labels, encode_labels, payload_proto
+from rtagent.wire.vapi.paths import PathLists
+from rtagent.wire.vapi.routes import decode_replies
+
+_ROWS = 8_192
+
+
+class VppLabels:
+    """The labels of VPP's MPLS table 0, the only one that the kernel knows."""
+
+    def __init__(self, entries: FibEntries, paths: PathLists) -> None:
+        self._entries = entries
+        self._paths = paths
+        self._table_exists = False
+        self._interfaces: set[int] = set()
+        """Where MPLS is known to be enabled."""
+        self._payloads: dict[int, int] = {}
+        """What VPP expects below a label, by Keys.hi."""
+
+    async def learn(self, client: VapiClient) -> None:
+        """Find out whether the table is there, and where MPLS is enabled."""
+        tables = await client.dump("mpls_table_dump", "mpls_table_details")
+        self._table_exists = any(row.mt_table.mt_table_id == 0 for row in tables)
+        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=0xFFFFFFFF)
+        self._interfaces = {row.sw_if_index for row in enabled}
+
+    async def read(self, client: VapiClient, *, own_source: int, other_source: int) -> FibVector:
+        """Return every label. Raises MalformedMessage or Disconnected."""
+        parts = [frames async for frames in client.dump_frames("mpls_route_dump", "mpls_route_details")]
+        if not parts:
+            return EMPTY_FIB
+        held, payloads = decode_labels(
+            Frames.concat(parts), self._paths, self._entries, own_source=own_source, other_source=other_source
+        )
+        self._payloads = dict(zip(held.keys.hi.tolist(), payloads.tolist(), strict=True))
+        return held
+
+    async def prepare(self, client: VapiClient, entry: NDArray[np.int32], interfaces: Collection[int]) -> None:
+        """Make the table, and enable MPLS on those of the interfaces that these entries leave by."""
+        added = np.unique(entry[entry != NO_ENTRY]).tolist()
+        if added and not self._table_exists:
+            await client.call("mpls_table_add_del", mt_is_add=True, mt_table={"mt_table_id": 0, "mt_name": ""})
+            self._table_exists = True
+        leaving = {path.interface for number in added for path in self._entries[number].paths}
+        for interface in sorted(leaving.intersection(interfaces) - self._interfaces):
+            await client.call("sw_interface_set_mpls_enable", sw_if_index=interface, enable=True)
+            self._interfaces.add(interface)
+
+    async def write(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+    ) -> list[asyncio.Future[None]]:
+        """Give each label its entry or remove it; ``retval`` fills as answers come, until all futures are done.
+
+        A label is two entries of VPP's: it is refused if either is.
+        """
+        answered = []
+        in_the_way = np.flatnonzero([self._expects_other(*row) for row in zip(keys.hi.tolist(), entry, strict=True)])
+        if len(in_the_way):
+            nothing = np.full(len(in_the_way), NO_ENTRY, np.int32)
+            answered.append(await self._send(client, keys.take(in_the_way), nothing, np.zeros_like(nothing)))
+        for start in range(0, len(keys), _ROWS):
+            rows = slice(start, start + _ROWS)
+            answered.append(await self._send(client, keys.take(rows), entry[rows], retval[rows]))
+        return answered
+
+    async def _send(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+    ) -> asyncio.Future[None]:
+        def encode(context: int) -> NDArray[np.uint8]:
+            number, client_index = client.messages.numbers["mpls_route_add_del"], client.messages.client_index
+            return encode_labels(
+                keys, entry, self._paths, self._entries, context, message_id=number, client_index=client_index
+            )
+
+        def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
+            np.minimum.at(retval, which >> np.uint32(1), decode_replies(frames))
+
+        for label, number in zip(keys.hi.tolist(), entry.tolist(), strict=True):
+            if number == NO_ENTRY:
+                self._payloads.pop(label, None)
+            else:
+                self._payloads.setdefault(label, payload_proto(self._entries[number]) or 0)
+        return await client.send(2 * len(keys), "mpls_route_add_del_reply", encode, decode)
+
+    def _expects_other(self, label: int, number: int) -> bool:
+        """Whether VPP expects something else below a label than the entry, which is to be written, needs."""
+        wanted = None if number == NO_ENTRY else payload_proto(self._entries[number])
+        return wanted is not None and self._payloads.get(label, wanted) != wanted

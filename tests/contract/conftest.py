@@ -1,0 +1,34 @@
+"""Every test that asks for a ``plane`` runs on each of them; real VPP where ``vpp`` is on PATH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.planes import FakePlane, MemoryPlane, Plane, VppPlane
+from tests.lab.lab import Lab
+from tests.lab.vpp import INSTALLED
+
+_NEEDS_VPP = [pytest.mark.vpp, pytest.mark.skipif(not INSTALLED, reason="vpp is not on PATH: real VPP is NOT tested")]
+
+
+@pytest.fixture(params=["memory", "fake", pytest.param("vpp", marks=_NEEDS_VPP)])
+def plane(request: pytest.FixtureRequest) -> Iterator[Plane]:
+    if request.param == "memory":
+        yield MemoryPlane()
+        return
+    with Lab() as lab:
+        yield FakePlane(str(lab.folder / "api.sock")) if request.param == "fake" else VppPlane(lab)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakePlane]:
+    with Lab() as lab:
+        yield FakePlane(str(lab.folder / "api.sock"))
+
+
+@pytest.fixture
+def real() -> Iterator[VppPlane]:
+    with Lab() as lab:
+        yield VppPlane(lab)
