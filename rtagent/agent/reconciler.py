@@ -52,7 +52,7 @@ class Reconciler:
         *,
         may_remove: Callable[[], bool],
         on_connected: Callable[[], None] = lambda: None,
-        on_idle: Callable[[], None] = lambda: None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = SinkState.AWAITING
         self.trouble = "not connected yet"
@@ -70,7 +70,7 @@ class Reconciler:
         self._sink = sink
         self._may_remove = may_remove
         self._on_connected = on_connected
-        self._on_idle = on_idle
+        self._on_round = on_round
         self._wake = asyncio.Event()
         self._heard_at: float | None = None
         self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
@@ -162,16 +162,13 @@ class Reconciler:
 
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
-        wrote = False
         for rows in self._slices(self._store.rib.take_touched()):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             if len(decision.rows):
-                wrote = True
                 await self._free_plans.acquire()
                 group.create_task(self._write(decision, heard_at, self._free_plans))
             await asyncio.sleep(0)
-        if not wrote:
-            self._on_idle()
+        self._on_round()
         self._note_progress()
 
     def _slices(self, rows: Rows | None) -> Iterator[Rows]:

@@ -42,8 +42,13 @@ def entry_row(key: Key, entry: FibEntry, interfaces: Mapping[int, str], state: s
     """Return the row of an entry as a data plane holds it."""
     row = key_row(key)
     row["type"] = entry.kind.name.lower()
-    row["paths"] = [path_row(path, interfaces) for path in entry.paths]
+    row["paths"] = entry_paths(entry, interfaces)
     return row | {"state": state, "reason": reason}
+
+
+def entry_paths(entry: FibEntry, interfaces: Mapping[int, str]) -> list[Row]:
+    """Return an entry's paths, interfaces by their data plane names."""
+    return [path_row(path, interfaces) for path in entry.paths]
 
 
 def group_row(key: Key, group: NexthopGroup, links: Mapping[int, str], state: str, reason: str) -> Row:

@@ -6,7 +6,7 @@ a lost connection is an exception, and nothing in between.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rtagent.vector.fib import FibEntries, FibVector, Port
 from rtagent.vector.keys import Keys
+from rtagent.vector.links import Neighbor
 
 
 class Disconnected(Exception):
@@ -43,6 +44,8 @@ class FibSink(Protocol):
     """
 
     entries: FibEntries
+    on_ports_changed: Callable[[], None]
+    """Called when an interface came, went or changed; whoever connects may set it."""
 
     @property
     def own_source(self) -> int:
@@ -75,6 +78,12 @@ class FibSink(Protocol):
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys`` as the data plane holds them now; keys that are not there are left out."""
+
+    async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor] | None:
+        """Return the data plane's neighbours on these interfaces, by (interface, address).
+
+        Their ``ifindex`` is the data plane's interface. None where it has no neighbours of its own: the kernel's count.
+        """
 
     def error_text(self, retval: int) -> str:
         """Return the data plane's own words for a negative answer."""

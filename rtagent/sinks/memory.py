@@ -7,7 +7,7 @@ several sources, the strongest one forwards; a path through an interface that do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class MemoryFib:
 
     def __init__(self, entries: FibEntries) -> None:
         self.entries = entries
+        self.on_ports_changed: Callable[[], None] = lambda: None
         self._ports: Mapping[str, Port] = {}
         self._table = KeyTable()
         self._entry = np.empty(16, np.int32)
@@ -107,10 +108,7 @@ class MemoryFib:
 
     def match(self, table: int, family: int, bits: int) -> tuple[Key, FibEntry] | None:
         """Return the longest prefix that covers an address (left-aligned ``bits``), and its entry."""
-        keys = []
-        for length in range(ADDRESS_BITS[family], -1, -1):
-            mask = ((1 << length) - 1) << (128 - length)
-            keys.append(Key(table, family, bits & mask, length))
+        keys = Key(table, family, bits, ADDRESS_BITS[family]).covering()
         rows = self._table.find(Keys.of(keys)).tolist()
         for key, row in zip(keys, rows, strict=True):
             if key in self._foreign:
@@ -118,6 +116,9 @@ class MemoryFib:
             if row >= 0 and self._entry[row] != NO_ENTRY:
                 return key, self.entries[int(self._entry[row])]
         return None
+
+    async def neighbors(self, interfaces: Collection[int]) -> None:
+        """There are none but the kernel's."""
 
     def error_text(self, retval: int) -> str:
         """Return VPP's words for a negative answer."""

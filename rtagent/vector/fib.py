@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.keys import EMPTY_KEYS, Keys
+from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 
 NO_ENTRY = -1
 """The entry id of a row that is not there (a plan: remove it)."""
@@ -103,6 +103,10 @@ class FibVector:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    def take(self, rows: Selection) -> FibVector:
+        """Return the rows at ``rows`` (indices or a mask)."""
+        return FibVector(self.keys.take(rows), self.entry[rows], self.source[rows])
 
     @classmethod
     def concat(cls, parts: list[FibVector]) -> FibVector:

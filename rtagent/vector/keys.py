@@ -144,6 +144,14 @@ class Key:
             return cls(table, AF_INET, int(network.network_address) << 96, network.prefixlen)
         return cls(table, AF_INET6, int(network.network_address), network.prefixlen)
 
+    def covering(self) -> list[Key]:
+        """Return the keys that cover this one, itself first, the default route last; a label is covered by itself."""
+        if self.family == AF_MPLS:
+            return [self]
+        masks = [((1 << length) - 1) << (128 - length) for length in range(self.length + 1)]
+        keys = [Key(self.table, self.family, self.bits & mask, length) for length, mask in enumerate(masks)]
+        return keys[::-1]
+
     def covers(self, other: Key) -> bool:
         """Whether ``other`` lies within this prefix, in the same table and family."""
         if (self.table, self.family) != (other.table, other.family) or self.length > other.length:

@@ -1,0 +1,138 @@
+"""All wiring on one page: who tells whom, and which tasks run. The decisions are elsewhere.
+
+Whatever ends the agent leaves the data plane as it is: forwarding outlives it (invariant 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from rtagent.agent import logs, service
+from rtagent.agent.answers import Answers
+from rtagent.agent.control import ControlServer
+from rtagent.agent.metrics import MetricsServer, StatusCollector
+from rtagent.agent.mirror import Mirror
+from rtagent.agent.reconciler import Reconciler, SinkState
+from rtagent.agent.settings import Settings, SettingsError
+from rtagent.core.sink import FibSink
+from rtagent.sources.kernel import KernelSource
+from rtagent.vector.fib import FibEntries
+
+log = structlog.get_logger()
+
+_HOUSEKEEPING_S = 5.0
+_RELOADED = ("pairs", "ignore", "log_level", "log_format")
+"""Settings that a reload changes; the others take a restart, which costs forwarding nothing."""
+
+
+class Agent:
+    """The running agent."""
+
+    def __init__(
+        self, settings: Settings, make_sink: Callable[[Settings, FibEntries], FibSink], *,
+        config_file: Path | None, reload: Callable[[], Settings],
+    ) -> None:  # fmt: skip
+        """``reload`` reads the configuration again, command line included. It may raise SettingsError."""
+        self.mirror = Mirror(settings, make_sink)
+        mirror = self.mirror
+        self.source = KernelSource(
+            mirror.store,
+            mirror.groups,
+            netns=settings.netns,
+            receive_buffer_bytes=settings.receive_buffer_bytes,
+            on_change=lambda: self.reconciler.wake(),
+        )
+        self.reconciler = Reconciler(
+            mirror.store,
+            mirror.ledger,
+            mirror.sink,
+            may_remove=lambda: self.source.in_sync,
+            on_connected=self._pairs_changed,
+            on_round=self._keep_house,
+        )
+        mirror.store.on_links_changed = self._pairs_changed
+        mirror.sink.on_ports_changed = self._pairs_changed
+        answers = Answers(mirror, self.source, self.reconciler, config_file)
+        self._control = ControlServer(settings.control, settings.control_group, answers.commands())
+        self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
+        self._reload = reload
+        self._is_ready = False
+        self._house_kept_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Mirror until SIGTERM or SIGINT. Raises OSError where a socket cannot be had."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
+        settings = self.mirror.settings
+        log.info("agent.started", pid=os.getpid(), dataplane=settings.dataplane, netns=settings.netns)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._control.run()),
+                group.create_task(self.source.run()),
+                group.create_task(self.reconciler.run()),
+                group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
+                *([group.create_task(self._metrics.run())] if self._metrics else []),
+            ]
+            await ended.wait()
+            service.notify("STOPPING=1")
+            for task in tasks:
+                task.cancel()
+        await self.mirror.sink.close()
+        log.info("agent.stopped", writes=self.reconciler.writes)
+
+    def _pairs_changed(self) -> None:
+        """Links or ports came, went or were renamed."""
+        if self.mirror.join_pairs():
+            log.info("pairs.joined", pairs={pair.host: pair.state for pair in self.mirror.pairs[:32]})
+            self.reconciler.retry()
+
+    def _keep_house(self) -> None:
+        """Between two rounds: free what nobody refers to any more, and tell the service manager how we stand."""
+        if not self._is_ready and self.source.in_sync and self.reconciler.state is SinkState.SYNCED:
+            self._is_ready = True
+            service.notify("READY=1", "STATUS=mirroring")
+            log.info("agent.ready", writes=self.reconciler.writes)
+        now = time.monotonic()
+        if now - self._house_kept_at >= _HOUSEKEEPING_S and not self.source.is_dumping:
+            self._house_kept_at = now
+            if self.mirror.store.forget_unused():
+                self.source.forget()
+            self.mirror.ledger.forget_absent()
+
+    async def _round(self) -> None:
+        """Return when the loop has made a round since the call."""
+        self.reconciler.wake()
+        await self.reconciler.progressed.wait()
+
+    def _reload_settings(self) -> None:
+        service.reloading()
+        try:
+            settings = self._reload()
+        except SettingsError as error:
+            log.error("agent.reload_refused", problems=[str(problem) for problem in error.problems])
+        else:
+            self._adopt(settings)
+        service.notify("READY=1")
+
+    def _adopt(self, settings: Settings) -> None:
+        before = self.mirror.settings
+        fixed = [name for name in Settings.__slots__ if name not in _RELOADED]
+        restart = [name for name in fixed if getattr(settings, name) != getattr(before, name)]
+        changed = [name for name in _RELOADED if getattr(settings, name) != getattr(before, name)]
+        self.mirror.settings = settings.keeping(before, fixed)
+        logs.configure(settings.log_level, settings.log_format)
+        log.info("agent.reloaded", changed=changed)
+        if restart:
+            log.warning("agent.restart_needed", settings=restart)
+        self._pairs_changed()
+        self.reconciler.wake()

@@ -1,0 +1,57 @@
+"""Everything that a mirror consists of, joined but not moving: the running agent drives it, a snapshot looks once.
+
+Both use the same parts, so that what ``diff`` and ``explain`` say is what the loop would do (invariant 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtagent.agent.pairs import Pair, join, memory_ports
+from rtagent.agent.settings import Settings
+from rtagent.core.ledger import Ledger
+from rtagent.core.sink import FibSink
+from rtagent.core.store import Store
+from rtagent.sinks.memory import MemoryFib
+from rtagent.vector.fib import FibEntries
+from rtagent.vector.links import IFF_LOOPBACK
+from rtagent.vector.nexthops import NexthopGroups
+
+
+class Mirror:
+    """The kernel's state, the ledger beside it, the data plane, and the pairs between the two."""
+
+    def __init__(self, settings: Settings, make_sink: Callable[[Settings, FibEntries], FibSink]) -> None:
+        self.settings = settings
+        self.groups = NexthopGroups()
+        self.entries = FibEntries()
+        self.store = Store(self.groups, self.entries)
+        self.ledger = Ledger(self.store.rib, self.store.resolver)
+        self.sink = make_sink(settings, self.entries)
+        self.pairs: list[Pair] = []
+
+    def join_pairs(self) -> bool:
+        """Join kernel links and data plane interfaces anew; return whether any pair has come, gone or changed."""
+        topology = self.store.topology
+        links = list(topology.links.values())
+        wanted = dict(self.settings.pairs)
+        if isinstance(self.sink, MemoryFib):
+            self.sink.set_ports(memory_ports(links, wanted))
+        if self.settings.dataplane == "memory" and not wanted:
+            wanted = {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
+        joined, self.pairs = join(links, self.sink.ports, wanted)
+        left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
+        if joined == topology.pairs and left_alone == topology.left_alone:
+            return False
+        topology.pairs, topology.left_alone = joined, left_alone
+        self.store.topology_changed()
+        return True
+
+    async def load(self) -> int:
+        """Take what the data plane holds into the ledger; return the number of rows."""
+        self.ledger.forget_installed()
+        count = 0
+        async for held in self.sink.read():
+            self.ledger.load(held, self.sink.own_source, self.sink.outranks, self.sink.source_name)
+            count += len(held)
+        return count

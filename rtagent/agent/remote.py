@@ -1,0 +1,189 @@
+"""The other end of the control socket, and the memory FIB as seen through it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.agent.control import PROTOCOL
+from rtagent.core.sink import Disconnected, Plan
+from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath, FibVector, Port
+from rtagent.vector.keys import Keys
+
+_LINE_BYTES = 16 * 1024 * 1024
+
+
+class Unreachable(Exception):
+    """No agent answers at the socket; the text names it and the remedy."""
+
+
+class RequestRefused(Exception):
+    """The agent answered with an error."""
+
+
+async def ask(path: str, command: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+    """Yield the lines of an agent's answer. Raises Unreachable or RequestRefused."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_LINE_BYTES)
+    except OSError as error:
+        raise Unreachable(_why_unreachable(path, error)) from None
+    try:
+        writer.write(json.dumps({"rtagent": PROTOCOL, "command": command, **arguments}).encode() + b"\n")
+        async for message in _messages(reader, path):
+            yield message
+    except ConnectionError:
+        raise Unreachable(f"{path}: the agent went away") from None
+    finally:
+        writer.close()
+
+
+async def _messages(reader: asyncio.StreamReader, path: str) -> AsyncIterator[dict[str, Any]]:
+    while line := await reader.readline():
+        try:
+            message = json.loads(line)
+        except ValueError:
+            raise RequestRefused(f"{path}: whatever serves this socket is not rtagent") from None
+        if message.get("rtagent") != PROTOCOL:
+            raise RequestRefused(f"the agent speaks version {message.get('rtagent')} of the protocol, not {PROTOCOL}")
+        if "error" in message:
+            raise RequestRefused(message["error"])
+        if "end" in message:
+            return
+        yield message
+    raise Unreachable(f"{path}: the agent went away")
+
+
+def _why_unreachable(path: str, error: OSError) -> str:
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            return f"{path}: no agent is running there; start it, or name its socket with --control"
+        case PermissionError():
+            return f"{path}: permission denied; run as root or as a member of the socket's group"
+        case _:
+            return f"{path}: {error.strerror}"
+
+
+def packed(held: FibVector, entries: FibEntries) -> dict[str, Any]:
+    """Return FIB rows for the socket: columns in base64, and the entries that they refer to."""
+    columns: dict[str, NDArray[Any]] = {
+        "hi": held.keys.hi,
+        "lo": held.keys.lo,
+        "meta": held.keys.meta,
+        "source": held.source,
+    }
+    used, entry = np.unique(held.entry, return_inverse=True)
+    message = {name: _text(column) for name, column in columns.items()}
+    message["entry"] = _text(entry.astype(np.int32))
+    return message | {"entries": [_entry_message(entries[number]) for number in used.tolist()]}
+
+
+def _text(column: NDArray[Any]) -> str:
+    return base64.b64encode(column.tobytes()).decode()
+
+
+def unpacked(message: Mapping[str, Any], entries: FibEntries) -> FibVector:
+    """Return the rows of ``packed``, their entries interned in ``entries``."""
+
+    def column(name: str, dtype: type) -> NDArray[Any]:
+        return np.frombuffer(base64.b64decode(message[name]), dtype)
+
+    known = np.array([entries.intern(_entry(entry)) for entry in message["entries"]], np.int32)
+    keys = Keys(column("hi", np.uint64), column("lo", np.uint64), column("meta", np.uint64))
+    return FibVector(keys, known[column("entry", np.int32)], column("source", np.uint8))
+
+
+def _entry_message(entry: FibEntry) -> list[Any]:
+    return [entry.kind, [[path.via.hex(), *path[1:]] for path in entry.paths]]
+
+
+def _entry(message: list[Any]) -> FibEntry:
+    kind, paths = message
+    return FibEntry(
+        FibKind(kind),
+        tuple(
+            FibPath(bytes.fromhex(via), interface, weight, tuple(labels), family)
+            for via, interface, weight, labels, family in paths
+        ),
+    )
+
+
+class RemoteFib:
+    """A FibSink that only reads: the memory FIB of a running agent."""
+
+    def __init__(self, path: str, entries: FibEntries) -> None:
+        self.entries = entries
+        self.on_ports_changed: Callable[[], None] = lambda: None
+        self._path = path
+        self._own_source = -1
+        self._ports: dict[str, Port] = {}
+        self._sources: dict[int, str] = {}
+
+    @property
+    def own_source(self) -> int:
+        """The number that marks the agent's rows."""
+        return self._own_source
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """The interfaces at the time of ``connect``."""
+        return self._ports
+
+    def source_name(self, source: int) -> str:
+        """Return the name of a source number."""
+        return self._sources.get(source, f"source {source}")
+
+    def outranks(self, source: int) -> bool:
+        """Every foreign source of a memory FIB is stronger than the agent's."""
+        return source != self._own_source
+
+    async def connect(self, *, read_only: bool = False) -> None:
+        """Ask the agent for its ports. Raises Disconnected where no agent answers, or it has no memory FIB."""
+        assert read_only
+        async for message in self._ask("ports"):
+            self._own_source = message["own_source"]
+            self._sources = {int(number): name for number, name in message["sources"].items()}
+            self._ports = {name: Port(name, interface, up) for name, interface, up in message["ports"]}
+
+    async def wait_lost(self) -> None:
+        """Nothing is held open: never returns."""
+        await asyncio.Event().wait()
+
+    async def read(self) -> AsyncIterator[FibVector]:
+        """Yield every row."""
+        async for message in self._ask("read"):
+            yield unpacked(message, self.entries)
+
+    async def apply(self, plan: Plan) -> NDArray[np.int32]:
+        """Not from here: only the agent writes its FIB."""
+        raise Disconnected("the memory FIB can only be read from outside the agent")
+
+    async def lookup(self, keys: Keys) -> FibVector:
+        """Return the exact rows at ``keys``."""
+        wanted = set(keys)
+        parts = []
+        async for held in self.read():
+            parts.append(held.take(np.array([key in wanted for key in held.keys], bool)))
+        return FibVector.concat(parts)
+
+    async def neighbors(self, interfaces: Collection[int]) -> None:
+        """There are none but the kernel's."""
+
+    def error_text(self, retval: int) -> str:
+        """Nothing is written from here, so nothing is refused."""
+        return f"error {retval}"
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def _ask(self, command: str) -> AsyncIterator[dict[str, Any]]:
+        try:
+            async for message in ask(self._path, command):
+                yield message
+        except (Unreachable, RequestRefused) as error:
+            raise Disconnected(f"the memory FIB lives in the agent. {error}") from None

@@ -1,0 +1,101 @@
+"""One look at kernel and data plane, read-only, with the loop's own functions: works while the agent is down.
+
+Nothing is written, no source is made in VPP. What a running agent knows beyond that (which rows were refused, what
+its memory FIB holds) is asked of it where one is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rtagent.agent.dataplane import read_only_sink
+from rtagent.agent.mirror import Mirror
+from rtagent.agent.remote import RequestRefused, Unreachable, ask
+from rtagent.agent.settings import Settings
+from rtagent.core.compare import Comparison
+from rtagent.core.explain import Explanation, Held, Step
+from rtagent.core.rows import Row
+from rtagent.core.sink import Disconnected, VersionMismatch
+from rtagent.sources.kernel import KernelSource
+from rtagent.vector.fib import Port
+from rtagent.vector.keys import FAMILY_NUMBERS, Key, Keys
+from rtagent.vector.links import Neighbor
+
+
+async def differences(settings: Settings, left: str, right: str) -> list[Row]:
+    """Return what differs between two of core.compare.SIDES. Raises Disconnected, VersionMismatch or OSError."""
+    async with _looking(settings) as mirror:
+        if "vpp" in (left, right):
+            await mirror.load()
+        mirror.ledger.decide(None, may_remove=True)
+        interfaces = {port.interface: port.name for port in mirror.sink.ports.values()}
+        rejected = await _rejected(settings.control) if "vpp" in (left, right) else {}
+        comparison = Comparison(mirror.store, mirror.ledger, mirror.entries, interfaces, rejected)
+        return list(comparison(left, right))
+
+
+async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
+    """Return the chain of one destination. Raises OSError where the kernel cannot be read."""
+    mirror = Mirror(settings, read_only_sink)
+    await _read_kernel(mirror)
+    held, trouble = None, ""
+    try:
+        await mirror.sink.connect(read_only=True)
+        mirror.join_pairs()
+        held = await _held(mirror, key)
+    except (Disconnected, VersionMismatch) as error:
+        trouble = str(error)
+    finally:
+        await mirror.sink.close()
+    return Explanation(mirror.store, mirror.entries, key, exact=exact).steps(held, trouble)
+
+
+@asynccontextmanager
+async def _looking(settings: Settings) -> AsyncIterator[Mirror]:
+    mirror = Mirror(settings, read_only_sink)
+    await mirror.sink.connect(read_only=True)
+    try:
+        await _read_kernel(mirror)
+        mirror.join_pairs()
+        yield mirror
+    finally:
+        await mirror.sink.close()
+
+
+async def _read_kernel(mirror: Mirror) -> None:
+    settings = mirror.settings
+    source = KernelSource(
+        mirror.store, mirror.groups, netns=settings.netns, receive_buffer_bytes=settings.receive_buffer_bytes
+    )
+    await source.snapshot()
+
+
+async def _held(mirror: Mirror, key: Key) -> Held:
+    sink, topology = mirror.sink, mirror.store.topology
+    ports: dict[int, Port] = {port.interface: port for port in sink.ports.values()}
+    rows = await sink.lookup(Keys.of(key.covering()))
+    ways = {path.interface for entry in set(rows.entry.tolist()) for path in mirror.entries[entry].paths}
+    neighbors = await sink.neighbors(sorted(ways & ports.keys()))
+    if neighbors is None:
+        neighbors = {
+            (topology.pairs[row.ifindex], row.address): row
+            for row in mirror.store.neighbors.values()
+            if isinstance(row, Neighbor) and row.ifindex in topology.pairs
+        }
+    sources = {source: sink.source_name(source) for source in set(rows.source.tolist())}
+    return Held(rows, sink.own_source, sources, ports, neighbors)
+
+
+async def _rejected(control: str) -> dict[Key, str]:
+    """Return why the running agent's data plane refused rows; nothing where no agent is running."""
+    rejected = {}
+    try:
+        async for message in ask(control, "rejected"):
+            for row in message["rows"]:
+                key = Key.parse(str(row.get("label", row.get("prefix"))), row["table"])
+                assert key.family == FAMILY_NUMBERS[row["family"]]
+                rejected[key] = row["reason"]
+    except (Unreachable, RequestRefused):
+        return {}
+    return rejected

@@ -1,0 +1,67 @@
+"""The command line: one module a command, joined here; what goes wrong is told in one line and ends with status 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import rtagent
+from rtagent.agent import logs
+from rtagent.agent.remote import RequestRefused, Unreachable
+from rtagent.agent.settings import SettingsError
+from rtagent.cli import check, completion, diff, explain, fib, flush, output, run, status, wait
+from rtagent.core.sink import Disconnected, VersionMismatch
+
+_COMMANDS = (run, check, status, wait, fib, diff, explain, flush, completion)
+
+_EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no such row); 2 trouble; each command's --help
+has its own. Manual: man rtagent; docs/ of the source."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    top = argparse.ArgumentParser(prog="rtagent", description=rtagent.__doc__, epilog=_EPILOG)
+    top.add_argument("--version", action="version", version=f"rtagent {rtagent.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add(command)
+        command.set_defaults(run=module.run, parser=parser)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    args = parser().parse_args(argv)
+    logs.configure("warning", "auto")
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except SettingsError as error:
+        for problem in error.problems:
+            output.error(str(problem))
+        return 2
+    except (Unreachable, RequestRefused, Disconnected, VersionMismatch, ValueError) as error:
+        output.error(str(error))
+        return 2
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        said = error.strerror or str(error)
+        output.error(said if error.filename is None else f"{error.filename}: {said}")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

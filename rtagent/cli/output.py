@@ -1,0 +1,107 @@
+"""How things are shown to people: tables on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH_OFF_TERMINAL = 200
+_ROWS_A_TABLE = 2000
+
+_STYLES = {
+    "installed": "green", "up": "green", "ok": "green", "synced": "green", "pending": "yellow", "syncing": "yellow",
+    "starting": "yellow", "awaiting": "yellow", "parked": "yellow", "shadowed": "yellow", "unsupported": "magenta",
+    "rejected": "red", "degraded": "red", "missing": "red", "extra": "red",
+}  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def console() -> Console:
+    """Return the console for results: colours only on a terminal."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_OFF_TERMINAL, highlight=False, emoji=False)
+
+
+def error(text: str) -> None:
+    """Say what went wrong."""
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(Text(f"rtagent: {text}"))
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something is going on that may take more than a second; nothing off a terminal."""
+    err = Console(stderr=True)
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(text):
+        yield
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table in the house's style."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def word(text: str) -> Text:
+    """Return a state or a verdict in its colour."""
+    return Text(text, style=_STYLES.get(text.split(" ")[0], ""))
+
+
+def paths_text(row: Row | None) -> str:
+    """Return type and paths of a row, one path a line."""
+    if row is None:
+        return "-"
+    lines = [
+        " ".join(
+            [
+                *([f"via {path['via']}"] if path["via"] else []),
+                *([f"dev {path['interface']}"] if path["interface"] else []),
+                *([f"weight {path['weight']}"] if len(row["paths"]) > 1 else []),
+                *([f"labels {'/'.join(map(str, path['labels']))}"] if path["labels"] else []),
+            ]
+        )
+        for path in row["paths"]
+    ]
+    return "\n".join(lines) if lines and row["type"] == "unicast" else row["type"]
+
+
+def print_tables(rows: Iterable[Row], columns: tuple[str, ...], cells: Any) -> int:
+    """Print rows as tables, a page of rows at a time; return how many there were."""
+    out, count = console(), 0
+    page = table(*columns)
+    for row in rows:
+        page.add_row(*cells(row))
+        count += 1
+        if page.row_count == _ROWS_A_TABLE:
+            out.print(page)
+            page = table(*columns)
+    if page.row_count:
+        out.print(page)
+    return count
+
+
+def print_json_rows(rows: Iterable[Row]) -> int:
+    """Print rows as one JSON array, a row a line; return how many there were."""
+    count = 0
+    sys.stdout.write("[")
+    for row in rows:
+        sys.stdout.write(("\n" if count == 0 else ",\n") + json.dumps(row, ensure_ascii=False))
+        count += 1
+    sys.stdout.write("\n]\n" if count else "]\n")
+    return count
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))

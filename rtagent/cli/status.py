@@ -1,0 +1,83 @@
+"""rtagent status: how the running agent stands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any
+
+from rtagent.agent.remote import ask
+from rtagent.cli import options, output
+
+NAME = "status"
+HELP = "how the running agent stands"
+DESCRIPTION = "Show health, sources in sync, pairs, tables, rows by state, lag, and the last resync with its reason."
+EXAMPLES = """examples:
+  rtagent status
+  rtagent status --json | jq .rows
+
+exit status: 0 healthy; 1 degraded or starting; 2 no agent answers"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    options.add_json(parser)
+    options.add_control(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    status = asyncio.run(_ask(options.control_of(args)))
+    if args.json:
+        output.print_json(status)
+    else:
+        _show(status)
+    return 0 if status["health"] == "ok" else 1
+
+
+async def _ask(control: str) -> dict[str, Any]:
+    status: dict[str, Any] = {}
+    async for message in ask(control, "status"):
+        status = message["status"]
+    return status
+
+
+def _show(status: dict[str, Any]) -> None:
+    out = output.console()
+    facts = output.table("", "")
+    facts.show_header = False
+    facts.add_row("health", output.word(status["health"]))
+    for reason in status["reasons"]:
+        facts.add_row("", reason)
+    facts.add_row("agent", f"version {status['version']}, pid {status['pid']}, up {status['uptime_s']:.0f} s")
+    behind = [f"{part} {state}" for part, state in status["sources"].items() if state != "synced"]
+    facts.add_row("kernel", output.word("synced") if not behind else ", ".join(behind))
+    dataplane = status["dataplane"]
+    facts.add_row("data plane", output.word(dataplane["state"]) + f" ({dataplane['kind']})")
+    lag = status["lag_ms"]
+    if lag["samples"]:
+        facts.add_row("lag", f"p50 {lag['p50']} ms, p99 {lag['p99']} ms (last {lag['samples']} writes)")
+    facts.add_row("written", f"{status['writes']} rows" + (f"; refused {status['errors']}" if status["errors"] else ""))
+    resync = status["resync"]
+    if resync["count"]:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(resync["last_at"]))
+        facts.add_row("resyncs", f"{resync['count']}, last at {when}: {resync['last_reason']}")
+    out.print(facts)
+    if status["pairs"]:
+        pairs = output.table("host", "vpp", "state")
+        for pair in status["pairs"]:
+            pairs.add_row(pair["host"], pair["vpp"], output.word(pair["state"]))
+        out.print()
+        out.print(pairs)
+    if status["rows"]:
+        rows = output.table("rows", "inet", "inet6", "mpls")
+        for state, families in status["rows"].items():
+            rows.add_row(output.word(state), *(str(families.get(family, 0)) for family in ("inet", "inet6", "mpls")))
+        out.print()
+        out.print(rows)
+        tables = output.table("table", "family", "rows")
+        for row in status["tables"]:
+            tables.add_row(str(row["table"]), row["family"], str(row["rows"]))
+        out.print()
+        out.print(tables)
