@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,10 @@ class Answers:
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         ]
 
-    async def _status(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _status(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         yield {"status": self.status()}
 
-    async def _settings(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _settings(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         """Yield what a one-shot command needs in order to look at the same kernel and data plane."""
         settings = self._mirror.settings
         yield {
@@ -134,7 +134,7 @@ class Answers:
             }
         }
 
-    async def _wait(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _wait(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         """End when all that the kernel holds now is installed; a line now and then says how many rows are waiting."""
         async with asyncio.TaskGroup() as group:
             settled = group.create_task(self._settle())
@@ -150,7 +150,7 @@ class Answers:
         await self._source.settle()
         await self._reconciler.wait_settled()
 
-    async def _fib(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _fib(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         table, family, text = request.get("table"), request.get("family"), request.get("key")
         if not isinstance(table, int | None) or isinstance(table, bool):
             raise BadRequest(f"table: {table!r} is not a number")
@@ -175,14 +175,14 @@ class Answers:
         shown = (found for found, row in zip(covering, rows, strict=True) if row >= 0 and states[row] != State.ABSENT)
         return next(shown, key)
 
-    async def _rejected(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _rejected(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         """Yield the rows that the data plane has refused, each with its answer."""
         rows, ledger = self._rows(), self._mirror.ledger
         states = ledger.state[: self._mirror.store.rib.table.size]
         async for message in _batched(rows.row(row) for row in np.flatnonzero(states == State.REJECTED).tolist()):
             yield message
 
-    async def _ports(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _ports(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         sink = self._sink_to_read()
         yield {
             "own_source": sink.own_source,
@@ -190,7 +190,7 @@ class Answers:
             "ports": [[name, port.interface, port.up] for name, port in sink.ports.items()],
         }
 
-    async def _read(self, request: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def _read(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         async for held in self._sink_to_read().read():
             yield packed(held, self._mirror.entries)
             await asyncio.sleep(0)
@@ -206,7 +206,7 @@ class Answers:
         return Rows(mirror.store, mirror.ledger, mirror.entries, interfaces)
 
 
-async def _batched(rows: Iterable[Message]) -> AsyncIterator[Message]:
+async def _batched(rows: Iterable[Message]) -> AsyncGenerator[Message]:
     """Yield rows, some hundreds a line, and let others run in between."""
     remaining = iter(rows)
     while batch := list(islice(remaining, _ROWS_A_LINE)):

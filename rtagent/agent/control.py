@@ -13,7 +13,8 @@ import grp
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _LINE_BYTES = 65_536
 _CONNECTIONS = 64
 
 Message = dict[str, Any]
-Answer = Callable[[Mapping[str, Any]], AsyncIterator[Message]]
+Answer = Callable[[Mapping[str, Any]], AsyncGenerator[Message]]
 """Yields the lines of an answer to a request, or raises BadRequest."""
 
 
@@ -48,11 +49,11 @@ class ControlServer:
         """Serve for ever. Raises OSError, with the remedy, where the socket cannot be made."""
         listener = listen(self._path, self._group)
         mine = os.stat(self._path).st_ino
-        server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES)
         try:
-            async with server:
+            async with await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_BYTES) as server:
                 await server.serve_forever()
         finally:
+            listener.close()
             if _inode(self._path) == mine:
                 os.unlink(self._path)
 
@@ -84,9 +85,10 @@ class ControlServer:
             answer = self._commands.get(request["command"])
             if answer is None:
                 raise BadRequest(f"unknown command {request['command']}; known are {', '.join(sorted(self._commands))}")
-            async for message in answer(request):
-                _send(writer, message)
-                await writer.drain()
+            async with aclosing(answer(request)) as messages:
+                async for message in messages:
+                    _send(writer, message)
+                    await writer.drain()
             _send(writer, {"end": True})
         except BadRequest as refused:
             _send(writer, {"error": str(refused)})
