@@ -1,12 +1,16 @@
-"""``./dev`` as a person meets it: its help, its refusals, and the last word of a test run."""
+"""``./dev`` as a person meets it: its help, its refusals, the last word of a test run; and that the documents hold."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rtagent.agent.settings import parse
+from rtagent.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 VERBS = ("demo", "test", "lint", "bench", "lab", "fuzz", "clean")
@@ -103,3 +107,28 @@ def test_a_run_that_skipped_nothing_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "tests.skipped", "--rootdir", tmp_path, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert "nothing was skipped" == done.stdout.splitlines()[-1]
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    assert [] == [link for link in links if not (document.parent / link).exists()]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/configure.md"])
+def test_every_example_of_a_configuration_is_valid(document: str) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        parse(example)
+
+
+@pytest.mark.parametrize("document", ["docs/reference.md", "docs/man/rtagent.1"])
+def test_the_reference_and_the_manual_name_every_command(document: str) -> None:
+    text = (ROOT / document).read_text()
+    commands = re.findall(r"^    ([a-z]+)\s", parser().format_help(), re.MULTILINE)
+    assert len(commands) >= 9
+    assert [] == [command for command in commands if f"rtagent {command}" not in text]
