@@ -162,6 +162,8 @@ class Reconciler:
 
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
+        if self._may_remove():
+            self._ledger.release()
         for rows in self._slices(self._store.rib.take_touched()):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             if len(decision.rows):

@@ -23,6 +23,7 @@ from rtagent.core.sink import Plan
 from rtagent.vector.fib import NO_ENTRY, FibVector, State
 from rtagent.vector.keys import FAMILY_NAMES
 from rtagent.vector.nexthops import NO_GROUP
+from rtagent.vector.routes import RTPROT_KERNEL, TOS_LOCAL_TABLE
 
 _NOT_REFUSED = -2
 """In the column of refused entries: no write of this row was refused (NO_ENTRY there: a removal was)."""
@@ -58,6 +59,7 @@ class Ledger:
         self._again = np.empty(16, bool)
         self._shadowed = np.empty(16, bool)
         self._initialised = 0
+        self._withheld: list[Rows] = []
 
     def forget_installed(self) -> None:
         """The connection is gone: nothing is known to be installed, nothing is in flight."""
@@ -66,6 +68,7 @@ class Ledger:
         self._refused[:] = _NOT_REFUSED
         self._in_flight[:] = self._again[:] = self._shadowed[:] = False
         self.foreign.clear()
+        self._withheld = []
         self._rib.touch_all()
 
     def load(
@@ -96,7 +99,8 @@ class Ledger:
     def decide(self, rows: Rows | None, *, may_remove: bool) -> Decision:
         """Return what to write so that these rows (None: all) hold what is wanted, and set their states.
 
-        Rows in flight wait for their answer; a refused row waits until another entry is wanted or ``retry``.
+        Rows in flight wait for their answer; a refused row waits until another entry is wanted or ``retry``; a removal
+        that is not allowed yet waits for ``release``.
         """
         self._initialise()
         if rows is None:
@@ -105,10 +109,13 @@ class Ledger:
         installed = self.installed[rows]
         in_flight = self._in_flight[rows]
         differs = wanted != installed
-        self._again[rows[in_flight & differs]] = True
+        self._again[rows[in_flight]] = True  # also where nothing differs now: the answer under way may change that
         removal = wanted == NO_ENTRY
         refused = differs & (self._refused[rows] == wanted)
-        write = differs & ~in_flight & ~refused & (may_remove | ~removal)
+        write = differs & ~in_flight & ~refused
+        if not may_remove:
+            self._withheld.append(rows[write & removal])
+            write &= ~removal
 
         shown = np.where(~removal & ~differs, State.INSTALLED, state)
         shown[differs & removal & (state == State.ABSENT)] = State.PENDING
@@ -120,6 +127,12 @@ class Ledger:
         chosen = rows[write][order]
         self._in_flight[chosen] = True
         return Decision(chosen, Plan(self._rib.table.keys.take(chosen), wanted[write][order]))
+
+    def release(self) -> None:
+        """Removals are allowed from now on: have the rows decided again whose removal was held back."""
+        for rows in self._withheld:
+            self._rib.touch(rows)
+        self._withheld = []
 
     def record(self, decision: Decision, retval: NDArray[np.int32], error_text: Callable[[int], str]) -> int:
         """Note the answers to a plan; return how many rows were refused."""
@@ -139,10 +152,6 @@ class Ledger:
             text = f"{int(retval[at])}: {error_text(int(retval[at]))}"
             self._reason[row] = self._resolver.reason_number(f"rejected {text}")
         return len(refused)
-
-    def drop(self, decision: Decision) -> None:
-        """The plan was lost on the way: its rows are as unknown as the connection."""
-        self._in_flight[decision.rows] = False
 
     def retry(self) -> None:
         """Write refused rows again: what they depend on may have changed, or their time has come."""
@@ -206,7 +215,9 @@ class Ledger:
         reason = np.zeros(len(rows), np.int32)
         family = (rib.table.keys.meta[rows[present]] >> np.uint64(8)) & np.uint64(0xFF)
         wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
-        by_tos = present & (rib.tos[rows] != 0)
+        own = (wanted == self._resolver.local_entry) & (rib.protocol[rows] == RTPROT_KERNEL)
+        wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
+        by_tos = present & (rib.tos[rows] != 0) & (rib.tos[rows] != TOS_LOCAL_TABLE)
         if by_tos.any():
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
             for at in np.flatnonzero(by_tos).tolist():

@@ -58,14 +58,18 @@ class Topology:
         """Links whose routes are none of our business ([mirror] ignore)."""
 
     def nexthops_of(self, group: NexthopGroup) -> tuple[Kind, tuple[Nexthop, ...], str]:
-        """Return kind, nexthops and what is unsupported, nexthop objects looked up."""
+        """Return kind, nexthops and what is unsupported, nexthop objects looked up.
+
+        A route through an object that drops is shown as a blackhole, and not again when the object changes: the object
+        alone says what the route does.
+        """
         known = self.nexthops.get(group.nhid)
         if known is None:
             return group.kind, group.nexthops, group.unsupported
         if known.blackhole:
             return Kind.BLACKHOLE, (), ""
         if not known.members:
-            return group.kind, (known.nexthop,), known.unsupported
+            return Kind.UNICAST, (known.nexthop,), known.unsupported
         ways: list[Nexthop] = []
         for nhid, weight in known.members:
             member = self.nexthops.get(nhid)
@@ -74,9 +78,9 @@ class Topology:
             if member.blackhole:
                 return Kind.BLACKHOLE, (), ""
             if member.unsupported:
-                return group.kind, (), member.unsupported
+                return Kind.UNICAST, (), member.unsupported
             ways.append(member.nexthop._replace(weight=weight))
-        return group.kind, tuple(ways), ""
+        return Kind.UNICAST, tuple(ways), ""
 
     def why_dead(self, way: Nexthop, family: int) -> str:
         """Return why the kernel would not use this nexthop now, empty where it would."""
@@ -91,10 +95,10 @@ class Topology:
             return f"{link.name} has no carrier"
         return ""
 
-    def is_dead(self, group: NexthopGroup) -> bool:
+    def is_dead(self, group: NexthopGroup, family: int) -> bool:
         """Whether the kernel would pass over this group: every nexthop is dead."""
         kind, ways, _ = self.nexthops_of(group)
-        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, AF_INET) for way in ways)
+        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, family) for way in ways)
 
 
 class Resolver:
@@ -104,6 +108,7 @@ class Resolver:
         self._topology = topology
         self._groups = groups
         self._entries = entries
+        self.local_entry = entries.intern(FibEntry(FibKind.LOCAL))
         self._reasons: dict[str, int] = {"": 0}
         self.reasons = [""]
         """Texts by number: a column of reasons is a column of these numbers."""
@@ -115,6 +120,12 @@ class Resolver:
         self._entry = np.full(shape, NO_ENTRY, np.int32)
         self._state = np.full(shape, _UNKNOWN, np.uint8)
         self._reason = np.zeros(shape, np.int32)
+
+    def _grow(self) -> None:
+        more = ((0, 0), (0, len(self._groups) * 3 // 2 - self._entry.shape[1]))
+        self._entry = np.pad(self._entry, more, constant_values=NO_ENTRY)
+        self._state = np.pad(self._state, more, constant_values=_UNKNOWN)
+        self._reason = np.pad(self._reason, more)
 
     def reason_number(self, text: str) -> int:
         """Return the number of a reason."""
@@ -128,7 +139,7 @@ class Resolver:
     ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
         """Return entry id, state and reason number per row; groups must be valid ids."""
         if len(self._groups) > self._entry.shape[1]:
-            self.invalidate()
+            self._grow()
         at = _FAMILY_INDEX[family.astype(np.intp)], group
         state = self._state[at]
         if (state == _UNKNOWN).any():
@@ -149,8 +160,10 @@ class Resolver:
             return Resolution(NO_ENTRY, State.UNSUPPORTED, unsupported)
         if kind in _PLAIN:
             return Resolution(self._entries.intern(FibEntry(_PLAIN[kind])), State.PENDING)
-        if kind is not Kind.UNICAST:
-            return Resolution(NO_ENTRY, State.UNSUPPORTED, f"{kind.name.lower()} routes have no counterpart")
+        if kind is Kind.THROW:
+            return Resolution(NO_ENTRY, State.UNSUPPORTED, "throw routes have no counterpart")
+        if kind is not Kind.UNICAST:  # broadcast, multicast, anycast: a data plane's interfaces know their own
+            return Resolution(NO_ENTRY, State.ABSENT)
         if any(way.ifindex in self._topology.left_alone for way in ways):
             return Resolution(NO_ENTRY, State.ABSENT)
         return self._resolve_ways(ways, family)

@@ -4,6 +4,7 @@ Nearly every prefix has one entry, and that one lives in the columns. A prefix w
 appended ones) has them as a short list beside the columns, and its best one in the columns; those few are handled one
 by one, by the kernel's own rules:
 
+* What stands in the local table comes before what stands in main.
 * IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
   is not dead is used. A replace changes the first entry of its tos and metric.
 * IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from rtagent.core.keytable import KeyTable, Rows, grown
 from rtagent.vector.keys import AF_INET6, Keys
 from rtagent.vector.nexthops import NO_GROUP, NexthopGroup, NexthopGroups
-from rtagent.vector.routes import Op, RouteDelta
+from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
 _ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
 
@@ -45,7 +46,7 @@ class Entry(NamedTuple):
 class Rib:
     """The kernel's routes. Columns are indexed by the rows of ``table`` and at least ``table.size`` long."""
 
-    def __init__(self, groups: NexthopGroups, is_dead: Callable[[NexthopGroup], bool]) -> None:
+    def __init__(self, groups: NexthopGroups, is_dead: Callable[[NexthopGroup, int], bool]) -> None:
         self.table = KeyTable()
         self.groups = groups
         self.metric = np.empty(16, np.uint32)
@@ -98,7 +99,7 @@ class Rib:
     def touch_all(self) -> None:
         """Have every row decided again: something that all rows depend on has changed."""
         for row, entries in self.several.items():
-            self._put(row, entries)
+            self._show_best(row, entries)
         self._all_touched = True
 
     def touch(self, rows: Rows) -> None:
@@ -169,17 +170,17 @@ class Rib:
     def _changed(self, entries: list[Entry], op: Op, entry: Entry, inet6: bool) -> list[Entry]:
         """Return the entries of one prefix after one operation."""
         rank = [index for index, other in enumerate(entries) if other.rank == entry.rank]
-        merges = inet6 and self._has_gateway(entry)
+        merges = inet6 and self._is_multipath(entry)
         if op is Op.REMOVE:
             return self._removed(entries, rank, entry, merges)
-        siblings = [index for index in rank if self._has_gateway(entries[index])] if merges else []
+        siblings = [index for index in rank if self._is_multipath(entries[index])] if merges else []
         if op is Op.SET:
             kept = [other for index, other in enumerate(entries) if index not in rank]
             return sorted([*kept, entry], key=lambda other: other.rank)
         if siblings and op is not Op.SEEN:  # IPv6: the message carries the whole multipath route
             return [entry if index == siblings[0] else other for index, other in enumerate(entries)]
         if op is Op.REPLACE and rank:
-            alike = [index for index in rank if inet6 and self._has_gateway(entries[index]) == merges] or rank
+            alike = [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
         if any(entries[index].group == entry.group for index in rank):
             return entries
@@ -222,12 +223,16 @@ class Rib:
             return
         if len(entries) > 1:
             self.several[row] = entries
-        best = self._best(entries)
+        self._show_best(row, entries)
+
+    def _show_best(self, row: int, entries: list[Entry]) -> None:
+        family = int(self.table.keys.meta[row] >> np.uint64(8)) & 0xFF
+        best = self._best(entries, family)
         self.metric[row], self.tos[row], self.protocol[row], self.group[row] = best
 
-    def _best(self, entries: list[Entry]) -> Entry:
-        plain = [entry for entry in entries if not entry.tos] or entries
-        return next((entry for entry in plain if not self._is_dead(self.groups[entry.group])), plain[0])
+    def _best(self, entries: list[Entry], family: int) -> Entry:
+        plain = [entry for entry in entries if entry.tos in (0, TOS_LOCAL_TABLE)] or entries
+        return next((entry for entry in plain if not self._is_dead(self.groups[entry.group], family)), plain[0])
 
     def _entry(self, row: int) -> Entry:
         return Entry(*(int(column[row]) for column in (self.metric, self.tos, self.protocol, self.group)))
@@ -238,9 +243,10 @@ class Rib:
         self._has_several[rows] = False
         self.group[rows] = NO_GROUP
 
-    def _has_gateway(self, entry: Entry) -> bool:
+    def _is_multipath(self, entry: Entry) -> bool:
+        """Whether an IPv6 entry joins others in a multipath route (rt6_qualify_for_ecmp in include/net/ip6_route.h)."""
         group = self.groups[entry.group]
-        return not group.nhid and any(way.via for way in group.nexthops)
+        return not group.nhid and entry.protocol != RTPROT_RA and any(way.via for way in group.nexthops)
 
 
 def _without_flags(group: NexthopGroup) -> NexthopGroup:

@@ -16,7 +16,16 @@ from rtagent.core.rib import Rib
 from rtagent.vector.batch import Change, Dump, KernelBatch, Row, UnsupportedRoute
 from rtagent.vector.fib import FibEntries
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.links import (
+    IFF_FORWARDING,
+    IFF_LOWER_UP,
+    IFF_UP,
+    Address,
+    Link,
+    LinkdownPolicy,
+    Neighbor,
+    Rule,
+)
 from rtagent.vector.nexthops import NH_DEAD, NexthopGroups, NexthopObject
 from rtagent.vector.routes import RouteDelta
 
@@ -136,15 +145,18 @@ class Store:
         if before is None or after is None or before.name != after.name:
             self.on_links_changed()
             self.topology_changed()
-        if before is None or (after is not None and (before.up, before.carrier) == (after.up, after.carrier)):
+        if before is None:
             return
-        self.topology_changed()
-        if after is None or (before.up and not after.up) or (before.carrier and not after.carrier):
+        lost = before.flags & ~(after.flags if after else 0) & IFF_FORWARDING
+        gained = after.flags & ~before.flags & IFF_FORWARDING if after else 0
+        if (lost | gained) & (IFF_UP | IFF_LOWER_UP):
+            self.topology_changed()
+        if lost:
             self._requests |= _IP_ROUTES | {Dump.ROUTES_MPLS}
             if self.topology.nexthops:
                 self._requests.add(Dump.NEXTHOPS)
-        elif self._dead_through(link.ifindex):
-            self._requests |= _IP_ROUTES
+        elif gained:
+            self._request_revived(link.ifindex, _IP_ROUTES)
 
     def _nexthop_changed(self, change: Change) -> None:
         row = change.row
@@ -170,22 +182,29 @@ class Store:
             return
         (ignores.add if wanted else ignores.discard)(where)
         self.topology_changed()
+        if not wanted and policy.family in _ROUTE_DUMP:  # what was ignored was shown as dead
+            self._requests.add(_ROUTE_DUMP[policy.family])
 
     def _address_changed(self, change: Change) -> None:
         address = change.row
         assert isinstance(address, Address)
         known = row_key(address) in self.addresses
         _kept(self.addresses, change)
-        killed = change.gone and known
-        revived = not change.gone and not known and self._dead_through(address.ifindex)
-        if killed or revived:
-            self._requests.add(_ROUTE_DUMP[address.family])
+        routes = frozenset({_ROUTE_DUMP[address.family]})
+        if change.gone and known:
+            self._requests |= routes
+        elif not change.gone and not known:
+            self._request_revived(address.ifindex, routes)
 
-    def _dead_through(self, ifindex: int) -> bool:
-        """Whether some group holds a nexthop over this link that was dead when the kernel last showed it."""
-        return any(
+    def _request_revived(self, ifindex: int, routes: frozenset[Dump]) -> None:
+        """Ask for routes that a link may have revived: some were dead through it when the kernel last showed them.
+
+        A dump under way may still be about to show them dead, so it does not count.
+        """
+        dead = any(
             way.ifindex == ifindex and way.flags & NH_DEAD for _, group in self.groups.items() for way in group.nexthops
         )
+        self._requests |= routes if dead else routes & self._dumping.keys()
 
 
 def row_key(row: Row) -> RowKey:

@@ -65,7 +65,7 @@ class MemoryFib:
 
     async def connect(self, *, read_only: bool = False) -> None:
         """There is nothing to connect to."""
-        self._lost.clear()
+        self._lost = asyncio.Event()
 
     async def wait_lost(self) -> None:
         """Return once ``close`` was called."""

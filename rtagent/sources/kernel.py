@@ -3,6 +3,10 @@
 Notifications are applied as they come, also while a dump is under way, and those that came during it are applied once
 more when it ends: the last writer wins, and what a dump showed too early does no harm. Nothing is swept unless a dump
 came through whole, with no overflow meanwhile (invariant 4).
+
+After an overflow the kernel drops whatever else it has to say until the socket is read empty, and does not report that
+again (NETLINK_S_CONGESTED in net/netlink/af_netlink.c): a dump begins only when it was, and is believed only when it
+was once more at its end.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -44,13 +49,13 @@ _ROWS: dict[Dump, type] = {
     Dump.RULES: Rule,
 }
 _FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
-_NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL}
+_NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 _MPLS_ROUTING = Path("/proc/sys/net/mpls")
 """There with the mpls_router module. Without it a dump of AF_MPLS routes is answered with those of all other families
 (net/core/rtnetlink.c falls back to PF_UNSPEC)."""
 _BACKOFF_S = (0.05, 1.0)
-_DUMP_SLOTS, _DUMP_SLOT_BYTES = 24, 32_768
-_LOG_BATCHES_BEFORE_FOLD = 64
+_DUMP_SLOTS = 24
+_LOG_ROWS_BEFORE_FOLD = 65_536
 
 
 class KernelListener(Protocol):
@@ -87,6 +92,8 @@ class KernelSource:
         self.resyncs = 0
         """Complete resynchronisations since the start, the first not counted."""
         self.overflows = 0
+        self.repeated_dumps = 0
+        """Dumps that broke off, were interrupted by a change, or missed notifications."""
         self.messages = 0
         self.malformed = 0
         self.last_resync_reason = ""
@@ -102,6 +109,7 @@ class KernelSource:
         self._dumping: Dump | None = None
         self._losses = 0
         self._log: list[KernelBatch] = []
+        self._log_rows = 0
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._sequence = 0
@@ -150,8 +158,7 @@ class KernelSource:
     async def settle(self) -> None:
         """Return when everything that the kernel holds now has been applied, dumps that are due included."""
         while True:
-            while self._notifications is not None and self._take(self._notifications):
-                await asyncio.sleep(0)
+            await self._drain()
             if not self.is_dumping and self._notifications is not None:
                 return
             self._idle.clear()
@@ -160,8 +167,12 @@ class KernelSource:
     async def _follow(self, notifications: NetlinkSocket) -> None:
         while True:
             await notifications.readable()
-            while self._take(notifications):
-                await asyncio.sleep(0)
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Apply notifications until there are none left."""
+        while self._notifications is not None and self._take(self._notifications):
+            await asyncio.sleep(0)
 
     def _take(self, notifications: NetlinkSocket) -> bool:
         """Apply what is queued, up to a batch; return whether there was anything."""
@@ -185,11 +196,11 @@ class KernelSource:
 
     def _remember(self, batch: KernelBatch) -> None:
         self._log.append(batch)
-        if len(self._log) > _LOG_BATCHES_BEFORE_FOLD:
-            folded = EMPTY_DELTA
-            for earlier in self._log:
-                folded = folded.fold(earlier.routes)
-            self._log = [KernelBatch(folded, tuple(change for earlier in self._log for change in earlier.changes))]
+        self._log_rows += len(batch.routes)
+        if self._log_rows > _LOG_ROWS_BEFORE_FOLD + 2 * len(self._log[0].routes):
+            routes = RouteDelta.folded([earlier.routes for earlier in self._log])
+            self._log = [KernelBatch(routes, tuple(change for earlier in self._log for change in earlier.changes))]
+            self._log_rows = len(routes)
 
     def _apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
         self._listener.apply(batch, dump)
@@ -220,6 +231,17 @@ class KernelSource:
         self._work.set()
         backoff_s = _BACKOFF_S[0]
         while True:
+            # One socket for many dumps: the kernel makes the parts of a dump as large as what was asked for before,
+            # and a route of a thousand nexthops fits none of the small ones that it starts with.
+            with closing(NetlinkSocket(netns=self._netns, slots=_DUMP_SLOTS)) as answers:
+                progressed = await self._dump_while_well(answers)
+            backoff_s = _BACKOFF_S[0] if progressed else min(2 * backoff_s, _BACKOFF_S[1])
+            await asyncio.sleep(backoff_s)
+
+    async def _dump_while_well(self, answers: NetlinkSocket) -> bool:
+        """Dump whatever is due until a dump does not come through whole; return whether any did before."""
+        progressed = False
+        while True:
             await self._work.wait()
             dump = next((dump for dump in _ORDER if dump in self._pending), None)
             if dump is None:
@@ -227,27 +249,26 @@ class KernelSource:
                 self._idle.set()
                 continue
             self._pending.discard(dump)
-            problem = await self._dump(dump)
+            problem = await self._dump(answers, dump)
             if problem:
+                self.repeated_dumps += 1
                 log.info("kernel.dump_repeated", part=dump.value, reason=problem)
                 self._pending.add(dump)
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
-            else:
-                backoff_s = _BACKOFF_S[0]
+                return progressed
+            progressed = True
 
-    async def _dump(self, dump: Dump) -> str:
+    async def _dump(self, answers: NetlinkSocket, dump: Dump) -> str:
         """Dump one part into the listener; return why it has to be repeated, empty where it came through whole."""
-        losses, self._dumping, self._log = self._losses, dump, []
+        await self._drain()
+        losses, self._dumping, self._log, self._log_rows = self._losses, dump, [], 0
         self._listener.begin(dump)
-        answers = NetlinkSocket(netns=self._netns, slots=_DUMP_SLOTS, slot_bytes=_DUMP_SLOT_BYTES)
         problem = "it was cancelled"
         try:
             problem = await self._receive_dump(answers, dump)
+            await self._drain()
             if self._losses != losses:
                 problem = problem or "notifications were lost meanwhile"
         finally:
-            answers.close()
             self._dumping = None
             if problem:
                 self._listener.abandon(dump)

@@ -13,6 +13,9 @@ IFF_RUNNING = 0x40
 IFF_LOWER_UP = 0x10000
 """linux/if.h."""
 
+IFF_FORWARDING = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
+"""What the kernel revives or kills routes by: IPv4 by the first and the last, IPv6 by operational state, too."""
+
 OPER_UNKNOWN = 0
 OPER_UP = 6
 """RFC 2863 ifOperStatus, as IFLA_OPERSTATE numbers it."""

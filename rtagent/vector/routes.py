@@ -15,6 +15,16 @@ from numpy.typing import NDArray
 
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 
+RTPROT_KERNEL = 2
+RTPROT_RA = 9
+"""linux/rtnetlink.h: routes that the kernel made of an address, and of a router advertisement."""
+
+TOS_LOCAL_TABLE = 0xFF
+"""In the column of tos: an entry of the local table, which the kernel looks up before main.
+
+Its key is that of main, and it ranks before all of main's entries. No route can have this tos: the kernel refuses one
+with ECN bits."""
+
 
 class Op(IntEnum):
     """What a row of a delta does to the entries of its rank, that is of one (key, tos, metric)."""
@@ -84,13 +94,19 @@ class RouteDelta:
         return len(self.op)
 
     def fold(self, later: RouteDelta) -> RouteDelta:
-        """Return one delta with the effect of this one and then ``later``. Associative.
+        """Return one delta with the effect of this one and then ``later``. Associative."""
+        return self.folded([self, later])
+
+    @classmethod
+    def folded(cls, parts: list[RouteDelta]) -> RouteDelta:
+        """Return one delta with the effect of all parts, in their order.
 
         A ``SET`` says all there is to say about its rank, so whatever stands before it at that rank is dropped.
         """
-        routes = RouteVector.concat([self.routes, later.routes])
-        op = np.concatenate([self.op, later.op])
-        return RouteDelta(routes, op)._without_overwritten()
+        if not parts:
+            return EMPTY_DELTA
+        routes = RouteVector.concat([part.routes for part in parts])
+        return cls(routes, np.concatenate([part.op for part in parts]))._without_overwritten()
 
     def _without_overwritten(self) -> RouteDelta:
         settled = self.op == Op.SET

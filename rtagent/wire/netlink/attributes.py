@@ -10,7 +10,6 @@ from rtagent.wire.netlink import constants as nl
 
 Attributes = dict[int, bytes]
 
-_DROPPING = {Kind.BLACKHOLE, Kind.UNREACHABLE, Kind.PROHIBIT, Kind.THROW, Kind.LOCAL}
 _KEPT_FLAGS = NH_DEAD | NH_ONLINK
 
 
@@ -55,7 +54,7 @@ def labels(stack: bytes) -> tuple[int, ...]:
 def nexthop_group(kind: Kind, flags: int, values: Attributes) -> NexthopGroup:
     """Return what a route does, from its type, its flags and its attributes. Raises MalformedMessage."""
     nhid = u32(values[nl.RTA_NH_ID]) if nl.RTA_NH_ID in values else 0
-    if kind in _DROPPING:
+    if kind is not Kind.UNICAST:
         return NexthopGroup(kind, (), nhid)
     if nl.RTA_MULTIPATH in values:
         parts = _multipath(values[nl.RTA_MULTIPATH])

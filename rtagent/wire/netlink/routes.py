@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rtagent.vector.batch import Change, UnsupportedRoute
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_LOCAL, TABLE_MAIN, Key, Keys
 from rtagent.vector.nexthops import Kind, NexthopGroups
-from rtagent.vector.routes import EMPTY_DELTA, Op, RouteDelta, RouteVector
+from rtagent.vector.routes import EMPTY_DELTA, TOS_LOCAL_TABLE, Op, RouteDelta, RouteVector
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import attribute_spans, nexthop_group
@@ -45,8 +45,8 @@ _NEXTHOP_ATTRIBUTES = {
 }  # fmt: skip
 _TYPE_BITS = np.uint32(0xFF000000)
 _NEXTHOP_FLAGS = np.uint32(0x5)
-_MIRRORED_KINDS = np.zeros(256, bool)
-_MIRRORED_KINDS[[Kind.UNICAST, Kind.LOCAL, Kind.BLACKHOLE, Kind.UNREACHABLE, Kind.PROHIBIT, Kind.THROW]] = True
+_KNOWN_KINDS = np.zeros(256, bool)
+_KNOWN_KINDS[list(Kind)] = True
 
 
 @dataclass
@@ -163,9 +163,7 @@ class RouteDecoder:
         table = rows[:, table_column] if table_column is not None else owner & 0xFF
         hi, lo = _destination(shape, rows)
 
-        local = (kind == Kind.LOCAL) & (protocol != nl.RTPROT_KERNEL)
-        kept = _MIRRORED_KINDS[kind] & ((kind != Kind.LOCAL) | local)
-        kept &= (table != TABLE_LOCAL) | local
+        kept = _KNOWN_KINDS[kind]
         kept &= (rows[:, _FLAGS_WORD] & nl.RTM_F_CLONED) == 0
         if shape.family == AF_INET6:
             kept &= ~(((hi >> np.uint64(54)) == 0xFE80 >> 6) & (length >= 10))
@@ -174,7 +172,9 @@ class RouteDecoder:
             table = np.zeros_like(table)
             length = np.full_like(length, 20)
         else:
-            table = np.where(table == TABLE_LOCAL, np.uint32(TABLE_MAIN), table)
+            of_local_table = table == TABLE_LOCAL
+            table = np.where(of_local_table, np.uint32(TABLE_MAIN), table)
+            tos = np.where(of_local_table & (tos == 0), np.uint32(TOS_LOCAL_TABLE), tos)
         too_long = length > {AF_INET: 32, AF_INET6: 128, AF_MPLS: 20}[shape.family]
         if too_long.any():
             malformed.extend(MalformedMessage("a prefix longer than its address") for _ in range(int(too_long.sum())))

@@ -11,7 +11,7 @@ from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import Nexthop, NexthopObject
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
-from rtagent.wire.netlink.attributes import attributes, encapsulation, u16, u32
+from rtagent.wire.netlink.attributes import Attributes, attributes, encapsulation, u16, u32
 
 _NUD_NOARP = 0x40
 _NTF_PROXY = 0x08
@@ -108,12 +108,23 @@ def _rule(body: bytes) -> Row | None:
 
 
 def _netconf(body: bytes) -> Row | None:
-    """Parse struct netconfmsg: u8 family."""
+    """Parse struct netconfmsg: u8 family; nothing but the policy is of interest."""
     values = attributes(body[4:])
     if not {nl.NETCONFA_IFINDEX, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN} <= values.keys():
         return None
-    ifindex = int.from_bytes(values[nl.NETCONFA_IFINDEX][:4], "little", signed=True)
-    return LinkdownPolicy(body[0], ifindex, bool(u32(values[nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN])))
+    return _policy(body[0], values)
+
+
+def _netconf_gone(body: bytes) -> Row | None:
+    """Parse the same of RTM_DELNETCONF, which names the link and nothing else."""
+    values = attributes(body[4:])
+    return _policy(body[0], values) if nl.NETCONFA_IFINDEX in values else None
+
+
+def _policy(family: int, values: Attributes) -> LinkdownPolicy:
+    ifindex = u32(values[nl.NETCONFA_IFINDEX])
+    ifindex -= (ifindex & 0x80000000) << 1  # signed: -1 is all, -2 the default of new links
+    return LinkdownPolicy(family, ifindex, bool(_number(values, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN)))
 
 
 def _text(value: bytes) -> str:
@@ -136,7 +147,7 @@ _PARSERS: dict[int, tuple[Callable[[bytes], Row | None], bool]] = {
     nl.RTM_NEWRULE: (_rule, False),
     nl.RTM_DELRULE: (_rule, True),
     nl.RTM_NEWNETCONF: (_netconf, False),
-    nl.RTM_DELNETCONF: (_netconf, True),
+    nl.RTM_DELNETCONF: (_netconf_gone, True),
 }
 ROW_MESSAGES = frozenset(_PARSERS)
 """The message types that ``decode_row`` takes."""

@@ -18,7 +18,7 @@ from rtagent.wire.netlink.rows import ROW_MESSAGES, decode_row
 
 
 class KernelError(NamedTuple):
-    """NLMSG_ERROR: what the kernel refused, with its own words where it gave any (NETLINK_EXT_ACK)."""
+    """NLMSG_ERROR, or an error in NLMSG_DONE: what the kernel refused, in its own words where it gave any."""
 
     errno: int
     text: str
@@ -30,7 +30,7 @@ class Received(NamedTuple):
     batch: KernelBatch
     messages: int
     done: bool = False
-    """NLMSG_DONE: the dump is complete."""
+    """NLMSG_DONE: the dump has ended; where it broke off, ``error`` says why."""
     interrupted: bool = False
     """NLM_F_DUMP_INTR or NLMSG_OVERRUN: the dump is not one consistent picture."""
     error: KernelError | None = None
@@ -76,6 +76,7 @@ class NetlinkSession:
                         changes.append(change)
                 elif message_type == nl.NLMSG_DONE:
                     done = True
+                    error = _broken_off(body) or error
                 elif message_type == nl.NLMSG_ERROR:
                     error = _error(int(types_flags[np.searchsorted(at, offset)]) >> 16, body) or error
                 elif message_type == nl.NLMSG_OVERRUN:
@@ -107,6 +108,12 @@ def _messages(data: memoryview, starts: list[int], lengths: list[int]) -> tuple[
             append(at)
             at += (length + 3) & ~3
     return offsets, malformed
+
+
+def _broken_off(body: bytes) -> KernelError | None:
+    """Parse the end of a dump: i32 error, 0 or (by some dumps) positive where all went well."""
+    number = int.from_bytes(body[:4], "little", signed=True)
+    return KernelError(-number, "the dump broke off") if number < 0 else None
 
 
 def _error(flags: int, body: bytes) -> KernelError | None:

@@ -1,0 +1,1 @@
+"""The kernel side against real kernels: private namespaces, real Netlink, the memory FIB, and oracles of others."""

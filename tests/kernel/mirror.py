@@ -1,0 +1,212 @@
+"""A mirror of one namespace in this process, as the agent wires it, driven step by step.
+
+The event loop runs only within the methods here: what the kernel says between two of them queues in the socket, as
+it does for a busy agent, and is taken in one go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.agent.pairs import join, memory_ports
+from rtagent.agent.reconciler import Reconciler
+from rtagent.core.ledger import Ledger
+from rtagent.core.rows import Rows
+from rtagent.core.sink import Plan
+from rtagent.core.store import Store
+from rtagent.sinks.memory import MemoryFib
+from rtagent.sources.kernel import KernelSource
+from rtagent.vector.fib import NO_ENTRY, FibEntries
+from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN, Key
+from rtagent.vector.links import IFF_LOOPBACK
+from rtagent.vector.nexthops import NexthopGroups
+
+TIMEOUT_S = 30
+T = TypeVar("T")
+
+
+class Path(NamedTuple):
+    """A way out as tests write it."""
+
+    via: str
+    dev: str
+    weight: int = 1
+
+
+class Forwarding(NamedTuple):
+    """What a prefix does: a type, and its ways out in no order."""
+
+    type: str
+    paths: frozenset[Path] = frozenset()
+
+
+Fib = dict[tuple[int, str], Forwarding]
+"""By table and prefix."""
+
+
+class WatchedFib(MemoryFib):
+    """The memory FIB, with every write remembered."""
+
+    def __init__(self, entries: FibEntries) -> None:
+        super().__init__(entries)
+        self.writes: list[tuple[Key, int]] = []
+
+    async def apply(self, plan: Plan) -> NDArray[np.int32]:
+        self.writes.extend(zip(plan.keys, plan.entry.tolist(), strict=True))
+        return await super().apply(plan)
+
+
+class Mirror:
+    """Follows a namespace until it is closed; use it in a ``with`` statement."""
+
+    def __init__(
+        self, netns: str, *, receive_buffer_bytes: int = 16 << 20, pairs: Mapping[str, str] | None = None,
+        fib: WatchedFib | None = None, entries: FibEntries | None = None,
+    ) -> None:  # fmt: skip
+        self.groups = NexthopGroups()
+        self.entries = entries or FibEntries()
+        self.store = Store(self.groups, self.entries)
+        self.ledger = Ledger(self.store.rib, self.store.resolver)
+        self.sink = fib or WatchedFib(self.entries)
+        self.source = KernelSource(
+            self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
+        )
+        self.reconciler = Reconciler(self.store, self.ledger, self.sink, may_remove=lambda: self.source.in_sync)
+        self.store.on_links_changed = self._join_pairs
+        self._pairs = dict(pairs or {})
+        self._news = asyncio.Event()
+        self._runner = asyncio.Runner()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __enter__(self) -> Self:
+        self._run(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._run(_ended(self._tasks))
+        self._runner.close()
+
+    def settle(self) -> None:
+        """Return when everything that the kernel holds now has reached the FIB."""
+        self._run(self._settle())
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Return when the condition holds; it is looked at whenever the kernel has said something."""
+        self._run(self._until(condition))
+
+    def run_for_rounds(self, rounds: int) -> None:
+        """Let the loop turn a number of times: the middle of things, not their end."""
+        self._run(_turns(rounds))
+
+    def fib(self) -> Fib:
+        """Return what the FIB holds once all is settled."""
+        self.settle()
+        return self.fib_now()
+
+    def fib_now(self) -> Fib:
+        """Return what the FIB holds at this moment."""
+        names = {port.interface: port.name for port in self.sink.ports.values()}
+        held: Fib = {}
+        for row in self._run(_read(self.sink)):
+            entry = self.entries[row[1]]
+            paths = frozenset(
+                Path(_text(path.via), names.get(path.interface, f"#{path.interface}"), path.weight)
+                for path in entry.paths
+            )
+            held[row[0].table, row[0].text] = Forwarding(entry.kind.name.lower(), paths)
+        return held
+
+    def paths(self, prefix: str, table: int = TABLE_MAIN) -> set[Path] | None:
+        """Return the ways out of a prefix once all is settled, None where it is not installed."""
+        found = self.fib().get((table, prefix))
+        return None if found is None else set(found.paths)
+
+    def type(self, prefix: str, table: int = TABLE_MAIN) -> str | None:
+        """Return the type of a prefix once all is settled, None where it is not installed."""
+        found = self.fib().get((table, prefix))
+        return None if found is None else found.type
+
+    def state(self, prefix: str, table: int = TABLE_MAIN) -> tuple[str, str]:
+        """Return state and reason of a prefix, as ``rtagent fib`` shows them."""
+        self.settle()
+        rows = [row for row in Rows(self.store, self.ledger, self.entries, {})() if row["table"] == table]
+        return next((row["state"], row["reason"]) for row in rows if row.get("prefix") == prefix)
+
+    def match(self, address: str, table: int = TABLE_MAIN) -> Forwarding | None:
+        """Return what happens to a packet to an address."""
+        key = Key.parse(address, table)
+        assert key.family in (AF_INET, AF_INET6)
+        found = self.sink.match(table, key.family, key.bits)
+        return None if found is None else self.fib_now()[table, found[0].text]
+
+    def take_writes(self) -> list[tuple[str, str]]:
+        """Return what was written since the last call: ("set" or "remove", prefix)."""
+        self.settle()
+        writes, self.sink.writes = self.sink.writes, []
+        return [("remove" if entry == NO_ENTRY else "set", key.text) for key, entry in writes]
+
+    def _changed(self) -> None:
+        self._news.set()
+        self.reconciler.wake()
+
+    def _join_pairs(self) -> None:
+        topology = self.store.topology
+        links = list(topology.links.values())
+        self.sink.set_ports(memory_ports(links, self._pairs))
+        named = self._pairs or {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
+        topology.pairs, _ = join(links, self.sink.ports, named)
+        self.store.topology_changed()
+
+    async def _start(self) -> None:
+        self._tasks = [asyncio.create_task(self.source.run()), asyncio.create_task(self.reconciler.run())]
+        await self._settle()
+
+    async def _settle(self) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._while_alive(self.source.settle())
+            await self._while_alive(self.reconciler.wait_settled())
+
+    async def _until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                self._news.clear()
+                await self._while_alive(self._news.wait())
+
+    async def _while_alive(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Await something, but not beyond the end of what it waits for."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait([task, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        for ended in self._tasks:
+            if ended.done():
+                task.cancel()
+                await ended
+        await task
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+
+async def _read(sink: MemoryFib) -> list[tuple[Key, int]]:
+    return [row async for held in sink.read() for row in zip(held.keys, held.entry.tolist(), strict=True)]
+
+
+async def _turns(rounds: int) -> None:
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _text(packed: bytes) -> str:
+    import ipaddress
+
+    return str(ipaddress.ip_address(packed)) if packed else ""

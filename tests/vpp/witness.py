@@ -1,0 +1,129 @@
+"""Does VPP forward as the kernel routes? Told without rtagent's code: ``ip -j route`` beside ``vppctl show ip fib``.
+
+Both sides become the same plain value: prefix → (type, {(gateway, interface): share of the flows}).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tests.lab.lab import Namespace
+from tests.lab.vpp import Vpp
+
+_PREFIX = re.compile(r"^([0-9a-f.:]+/\d+)$")
+_BUCKETS = re.compile(r"^ {4}\[(\d+)(?:-(\d+))?\] (.*)$")
+_VIA = re.compile(r"via ([0-9a-f.:]+?) (host-\w+)")
+_GLEAN = re.compile(r"ipv[46]-glean: .*? (host-\w+): ")
+_RECEIVE = "dpo-receive"
+_WORDS = (("send-unreachable", "unreachable"), ("send-prohibit", "prohibit"), (_RECEIVE, "local"), ("dpo-drop", "drop"))
+
+_BUCKET_STEPS = 64
+"""VPP spreads flows over a power of two of buckets, so unequal weights come out a little off."""
+
+
+class Way(NamedTuple):
+    """A next hop: a gateway ("" where attached) and an interface."""
+
+    gateway: str
+    interface: str
+
+
+Fib = dict[str, tuple[str, dict[Way, float]]]
+
+
+def kernel(namespace: Namespace, pairs: Mapping[str, str]) -> Fib:
+    """Return what the kernel would do: the first entry of each prefix in the main table, interfaces by VPP's names."""
+    found: Fib = {}
+    for family in ("-4", "-6"):
+        routes = namespace.ip_json(f"{family} route show table main")
+        for route in sorted(routes, key=lambda route: route.get("metric", 0)):
+            prefix = _prefix(route["dst"], family)
+            if prefix not in found and not _link_local(prefix):
+                found[prefix] = _kernel_entry(route, pairs)
+    return found
+
+
+def vpp(router: Vpp, mine: Mapping[str, Any]) -> Fib:
+    """Return what VPP does for the prefixes that are asked about, and for any other that leaves by a next hop."""
+    found: Fib = {}
+    for family in ("ip", "ip6"):
+        prefix = ""
+        for line in router.ctl(f"show {family} fib", timeout_s=600).splitlines():
+            if match := _PREFIX.match(line):
+                prefix = match[1]
+            elif line.startswith("ipv") and "table" not in line:
+                if not line.split(",")[0].endswith("VRF:0"):
+                    break
+            elif (match := _BUCKETS.match(line)) and prefix:
+                first, last = int(match[1]), int(match[2] or match[1])
+                _add(found, prefix, match[3], last - first + 1)
+            elif (match := _VIA.search(line)) and prefix in found:  # below a stack of labels
+                found[prefix][1][Way(match[1], match[2])] = 1.0
+    return {
+        prefix: (kind, _shares(ways))
+        for prefix, (kind, ways) in found.items()
+        if prefix in mine or any(way.gateway for way in ways)
+    }
+
+
+def differences(expected: Fib, held: Fib) -> list[str]:
+    """Return a line for each prefix that the two do not hold alike."""
+    return [
+        f"{prefix}: kernel {expected.get(prefix)}, VPP {held.get(prefix)}"
+        for prefix in sorted(expected.keys() | held.keys())
+        if not _alike(expected.get(prefix), held.get(prefix))
+    ]
+
+
+def _kernel_entry(route: dict[str, Any], pairs: Mapping[str, str]) -> tuple[str, dict[Way, float]]:
+    kind = route.get("type", "unicast")
+    if kind != "unicast":
+        return ("drop" if kind == "blackhole" else kind), {}
+    ways: dict[Way, float] = {}
+    for hop in route.get("nexthops", [route]):
+        if not {"dead", "linkdown"} & set(hop.get("flags", [])) and hop["dev"] in pairs:
+            gateway = hop.get("gateway") or hop.get("via", {}).get("host", "")
+            way = Way(gateway, pairs[hop["dev"]])
+            ways[way] = ways.get(way, 0) + hop.get("weight", 1)
+    return "unicast", _shares(ways)
+
+
+def _add(found: Fib, prefix: str, text: str, buckets: int) -> None:
+    kind = next((kind for word, kind in _WORDS if word in text), "unicast")
+    _, ways = found.setdefault(prefix, (kind, {}))
+    if match := _VIA.search(text):
+        way = Way(match[1], match[2])
+    elif match := _GLEAN.search(text):
+        way = Way("", match[1])
+    else:
+        return
+    ways[way] = ways.get(way, 0) + buckets
+
+
+def _shares(ways: Mapping[Way, float]) -> dict[Way, float]:
+    total = sum(ways.values())
+    return {way: weight / total for way, weight in ways.items()}
+
+
+def _alike(left: tuple[str, dict[Way, float]] | None, right: tuple[str, dict[Way, float]] | None) -> bool:
+    if left is None or right is None:
+        return left == right
+    return (
+        left[0] == right[0]
+        and left[1].keys() == right[1].keys()
+        and all(abs(share - right[1][way]) < 4 / _BUCKET_STEPS for way, share in left[1].items())
+    )
+
+
+def _prefix(text: str, family: str) -> str:
+    if text == "default":
+        return "0.0.0.0/0" if family == "-4" else "::/0"
+    return str(ipaddress.ip_network(text))
+
+
+def _link_local(prefix: str) -> bool:
+    network = ipaddress.ip_network(prefix)
+    return network.version == 6 and (network.is_link_local or network.is_multicast)
