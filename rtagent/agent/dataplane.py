@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rtagent.agent.remote import RemoteFib
 from rtagent.agent.settings import Settings
-from rtagent.core.sink import Disconnected, FibSink
+from rtagent.core.sink import FibSink
 from rtagent.sinks.memory import MemoryFib
+from rtagent.sinks.vpp import VppFib
 from rtagent.vector.fib import FibEntries
 
 
@@ -13,11 +14,11 @@ def make_sink(settings: Settings, entries: FibEntries) -> FibSink:
     """Return the data plane that an agent writes."""
     if settings.dataplane == "memory":
         return MemoryFib(entries)
-    raise Disconnected("no VPP sink yet")
+    return VppFib(entries, settings.vpp_socket)
 
 
 def read_only_sink(settings: Settings, entries: FibEntries) -> FibSink:
     """Return the data plane as somebody beside the agent sees it; a memory FIB is the running agent's."""
     if settings.dataplane == "memory":
         return RemoteFib(settings.control, entries)
-    raise Disconnected("no VPP sink yet")
+    return VppFib(entries, settings.vpp_socket)

@@ -9,13 +9,17 @@ from collections.abc import Callable
 
 from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.agent.settings import Settings
+from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
-from rtagent.vector.fib import FibEntries
+from rtagent.vector.fib import FibEntries, FibVector
+from rtagent.vector.keys import Keys
 from rtagent.vector.links import IFF_LOOPBACK
 from rtagent.vector.nexthops import NexthopGroups
+
+_LOOKUP_ROWS = 1024
 
 
 class Mirror:
@@ -52,6 +56,17 @@ class Mirror:
         self.ledger.forget_installed()
         count = 0
         async for held in self.sink.read():
-            self.ledger.load(held, self.sink.own_source, self.sink.outranks, self.sink.source_name)
+            self._take(held)
             count += len(held)
         return count
+
+    async def look_again(self, rows: Rows) -> None:
+        """Take anew what the data plane holds of these rows."""
+        self.ledger.forget(rows)
+        keys = self.store.rib.table.keys.take(rows)
+        for start in range(0, len(rows), _LOOKUP_ROWS):
+            which = slice(start, start + _LOOKUP_ROWS)
+            self._take(await self.sink.lookup(Keys(keys.hi[which], keys.lo[which], keys.meta[which])))
+
+    def _take(self, held: FibVector) -> None:
+        self.ledger.load(held, self.sink.own_source, self.sink.outranks, self.sink.source_name)

@@ -17,6 +17,7 @@ from enum import Enum
 import numpy as np
 import structlog
 
+from rtagent.agent.failures import first_failure
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Decision, Ledger
 from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
@@ -97,7 +98,7 @@ class Reconciler:
                 backoff_s = _CONNECT_BACKOFF_S[0]
                 await self._serve()
             except* (Disconnected, VersionMismatch) as lost:
-                self._disconnected(str(_first(lost)))
+                self._disconnected(str(first_failure(lost)))
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _CONNECT_BACKOFF_S[1])
 
@@ -221,8 +222,3 @@ async def remove_all(ledger: Ledger, store: Store, sink: FibSink) -> int:
         retval = await sink.apply(Plan(keys, np.full(len(keys), -1, np.int32)))
         removed += int(np.count_nonzero(retval == 0))
     return removed
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

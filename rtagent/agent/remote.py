@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class RequestRefused(Exception):
     """The agent answered with an error."""
 
 
-async def ask(path: str, command: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+async def ask(path: str, command: str, **arguments: Any) -> AsyncGenerator[dict[str, Any]]:
     """Yield the lines of an agent's answer. Raises Unreachable or RequestRefused."""
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=_LINE_BYTES)

@@ -6,8 +6,11 @@ its memory FIB holds) is asked of it where one is running.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
+
+import numpy as np
 
 from rtagent.agent.dataplane import read_only_sink
 from rtagent.agent.mirror import Mirror
@@ -22,23 +25,42 @@ from rtagent.vector.fib import Port
 from rtagent.vector.keys import FAMILY_NUMBERS, Key, Keys
 from rtagent.vector.links import Neighbor
 
+_FURTHER_LOOKS = 3
+_LOOKED_AT_AGAIN = 10_000
+"""With more rows than these, the two sides do not differ by a moment."""
+_SETTLES_WITHIN_S = 2.0
+
 
 async def differences(settings: Settings, left: str, right: str) -> list[Row]:
-    """Return what differs between two of core.compare.SIDES. Raises Disconnected, VersionMismatch or OSError."""
-    async with _looking(settings) as mirror:
-        if "vpp" in (left, right):
+    """Return what differs between two of core.compare.SIDES. Raises Disconnected, VersionMismatch or OSError.
+
+    On a busy router the two are never read at one moment: a row counts only if it still differs when both are looked
+    at again, after a running agent has settled.
+    """
+    with_vpp = "vpp" in (left, right)
+    async with _looking(settings) as (mirror, source):
+        if with_vpp:
             await mirror.load()
         mirror.ledger.decide(None, may_remove=True)
         interfaces = {port.interface: port.name for port in mirror.sink.ports.values()}
-        rejected = await _rejected(settings.control) if "vpp" in (left, right) else {}
+        rejected = await _rejected(settings.control) if with_vpp else {}
         comparison = Comparison(mirror.store, mirror.ledger, mirror.entries, interfaces, rejected)
-        return list(comparison(left, right))
+        rows = comparison.differing(left, right)
+        for _ in range(_FURTHER_LOOKS if with_vpp else 0):
+            if not 0 < len(rows) <= _LOOKED_AT_AGAIN:
+                break
+            await _settled(settings.control)
+            await source.settle()
+            await mirror.look_again(rows)
+            mirror.ledger.decide(rows, may_remove=True)
+            rows = np.intersect1d(rows, comparison.differing(left, right))
+        return list(comparison(left, right, rows))
 
 
 async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
     """Return the chain of one destination. Raises OSError where the kernel cannot be read."""
     mirror = Mirror(settings, read_only_sink)
-    await _read_kernel(mirror)
+    await _source(mirror).snapshot()
     held, trouble = None, ""
     try:
         await mirror.sink.connect(read_only=True)
@@ -48,27 +70,31 @@ async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
         trouble = str(error)
     finally:
         await mirror.sink.close()
-    return Explanation(mirror.store, mirror.entries, key, exact=exact).steps(held, trouble)
+    return Explanation(mirror.store, mirror.ledger, mirror.entries, key, exact=exact).steps(held, trouble)
 
 
 @asynccontextmanager
-async def _looking(settings: Settings) -> AsyncIterator[Mirror]:
+async def _looking(settings: Settings) -> AsyncIterator[tuple[Mirror, KernelSource]]:
+    """Yield a mirror of the moment, and its source, which goes on following the kernel."""
     mirror = Mirror(settings, read_only_sink)
     await mirror.sink.connect(read_only=True)
+    source = _source(mirror)
     try:
-        await _read_kernel(mirror)
-        mirror.join_pairs()
-        yield mirror
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(source.run())
+            await source.settle()
+            mirror.join_pairs()
+            yield mirror, source
+            following.cancel()
     finally:
         await mirror.sink.close()
 
 
-async def _read_kernel(mirror: Mirror) -> None:
+def _source(mirror: Mirror) -> KernelSource:
     settings = mirror.settings
-    source = KernelSource(
+    return KernelSource(
         mirror.store, mirror.groups, netns=settings.netns, receive_buffer_bytes=settings.receive_buffer_bytes
     )
-    await source.snapshot()
 
 
 async def _held(mirror: Mirror, key: Key) -> Held:
@@ -85,6 +111,14 @@ async def _held(mirror: Mirror, key: Key) -> Held:
         }
     sources = {source: sink.source_name(source) for source in set(rows.source.tolist())}
     return Held(rows, sink.own_source, sources, ports, neighbors)
+
+
+async def _settled(control: str) -> None:
+    """Give a running agent a moment to install what it has heard of; without one there is nothing to wait for."""
+    with suppress(Unreachable, RequestRefused, TimeoutError):
+        async with asyncio.timeout(_SETTLES_WITHIN_S), aclosing(ask(control, "wait")) as messages:
+            async for _ in messages:
+                pass
 
 
 async def _rejected(control: str) -> dict[Key, str]:

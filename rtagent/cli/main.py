@@ -8,6 +8,7 @@ import sys
 
 import rtagent
 from rtagent.agent import logs
+from rtagent.agent.failures import first_failure
 from rtagent.agent.remote import RequestRefused, Unreachable
 from rtagent.agent.settings import SettingsError
 from rtagent.cli import check, completion, diff, explain, fib, flush, output, run, status, wait
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     logs.configure("warning", "auto")
     try:
-        status: int = args.run(args)
+        status = _run(args)
         sys.stdout.flush()
         return status
     except SettingsError as error:
@@ -61,6 +62,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        status: int = args.run(args)
+    except BaseExceptionGroup as group:
+        raise first_failure(group) from None
+    return status
 
 
 if __name__ == "__main__":

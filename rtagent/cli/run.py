@@ -37,13 +37,5 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"there is no network namespace {settings.netns}; see ip netns list")
     logs.configure(settings.log_level, settings.log_format)
     agent = Agent(settings, make_sink, config_file=options.config_file(args), reload=lambda: options.settings_of(args))
-    try:
-        asyncio.run(agent.run())
-    except* OSError as failed:
-        raise _first(failed) from None
+    asyncio.run(agent.run())
     return 0
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

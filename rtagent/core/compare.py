@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
 from rtagent.core.rows import Row, entry_paths, group_paths, key_row, unsupported_row
 from rtagent.core.store import Store
@@ -38,18 +39,17 @@ class Comparison:
         self._rejected = rejected
         """Why a running agent's data plane refused a row, where one is running."""
 
-    def __call__(self, left: str, right: str) -> Iterator[Row]:
-        """Yield a row for each prefix that the two sides do not hold alike: key, ``why``, ``reason`` and both sides."""
-        sides = frozenset({left, right})
-        rows = np.flatnonzero(self._differing(sides))
+    def __call__(self, left: str, right: str, rows: Rows) -> Iterator[Row]:
+        """Yield each of these rows: key, ``why``, ``reason`` and both sides; then the routes that have no row."""
         for row in rows[self._store.rib.table.keys.take(rows).order()].tolist():
             yield self._row(row, left, right)
-        if "kernel" in sides:
+        if "kernel" in (left, right):
             for route in self._store.unsupported.values():
                 shown = unsupported_row(route)
                 yield _key_of(shown) | {"why": "unsupported", "reason": shown["reason"], left: None, right: None}
 
-    def _differing(self, sides: frozenset[str]) -> NDArray[np.bool_]:
+    def differing(self, left: str, right: str) -> Rows:
+        """Return the rows that the two sides do not hold alike."""
         size = self._store.rib.table.size
         state, installed = self._ledger.state[:size], self._ledger.installed[:size]
         group = self._store.rib.group[:size]
@@ -59,11 +59,11 @@ class Comparison:
         for row in np.flatnonzero(state == State.SHADOWED).tolist():
             unlike[row] = not self._forwards_alike(row)
         chosen: NDArray[np.bool_] = np.zeros(size, bool)
-        if "vpp" in sides:
+        if "vpp" in (left, right):
             chosen |= unlike
-        if "kernel" in sides:
+        if "kernel" in (left, right):
             chosen |= not_desired
-        return chosen & self._store.rib.table.live()
+        return np.flatnonzero(chosen & self._store.rib.table.live()).astype(np.int32)
 
     def _forwards_alike(self, row: int) -> bool:
         """Whether the stronger source's entry does what ours would: an interface's own connected prefix, usually."""

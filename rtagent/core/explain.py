@@ -10,12 +10,15 @@ import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+from rtagent.core.ledger import Ledger
 from rtagent.core.rib import Rib
 from rtagent.core.store import Store
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibPath, FibVector, Port, State
 from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, AF_MPLS, Key, Keys
 from rtagent.vector.links import Neighbor
-from rtagent.vector.nexthops import NO_GROUP
+from rtagent.vector.nexthops import NO_GROUP, Kind
 
 PROTOCOLS = {
     2: "kernel",
@@ -58,9 +61,10 @@ class Held(NamedTuple):
 class Explanation:
     """The chain for one destination: an address, a prefix or a label."""
 
-    def __init__(self, store: Store, entries: FibEntries, key: Key, *, exact: bool) -> None:
+    def __init__(self, store: Store, ledger: Ledger, entries: FibEntries, key: Key, *, exact: bool) -> None:
         """``exact``: the question is about that very prefix, not about what covers it."""
         self._store = store
+        self._ledger = ledger
         self._entries = entries
         self._key = key
         self._keys = [key] if exact else key.covering()
@@ -75,7 +79,7 @@ class Explanation:
             return chain
         key = self._store.rib.table.keys.row(row)
         chain.append(self._best_step(self._store.rib, row))
-        resolution, wanted = self._resolution_step(row, key)
+        resolution, wanted = self._resolution_step(row)
         chain.append(resolution)
         if not resolution.holds:
             return chain
@@ -113,17 +117,19 @@ class Explanation:
         others = [f"{entry.metric}" for entry in best if (entry.metric, entry.group) != (metric, int(rib.group[row]))]
         return Step("best entry", True, text + (f"; passed over: metric {', '.join(others)}" if others else ""))
 
-    def _resolution_step(self, row: int, key: Key) -> tuple[Step, int]:
+    def _resolution_step(self, row: int) -> tuple[Step, int]:
         store = self._store
-        if store.rib.tos[row]:
-            return Step("resolution", False, f"only for tos {int(store.rib.tos[row]):#04x}: unsupported"), NO_ENTRY
-        found = store.resolver.resolve(store.groups[int(store.rib.group[row])], key.family)
-        if found.entry == NO_ENTRY:
-            state = "left alone by [mirror] ignore" if found.state is State.ABSENT else found.state.name.lower()
-            return Step("resolution", False, f"{state}: {found.reason}" if found.reason else state), NO_ENTRY
         kind, ways, _ = store.topology.nexthops_of(store.groups[int(store.rib.group[row])])
+        (entry,), (state,), (number,) = self._ledger.wanted(np.array([row], np.int32))
+        if entry == NO_ENTRY:
+            reason = store.resolver.reasons[number]
+            if state != State.ABSENT:
+                return Step("resolution", False, f"{State(state).name.lower()}: {reason}"), NO_ENTRY
+            if kind is Kind.LOCAL:
+                return Step("resolution", False, "an address of the router itself: its pair has it, too"), NO_ENTRY
+            return Step("resolution", False, "not mirrored: by [mirror] ignore, or not a kind that is"), NO_ENTRY
         texts = [f"{_address(way.via)}dev {self._links.get(way.ifindex, way.ifindex)}" for way in ways]
-        return Step("resolution", True, f"{kind.name.lower()} {', '.join(texts)}".strip()), found.entry
+        return Step("resolution", True, f"{kind.name.lower()} {', '.join(texts)}".strip()), int(entry)
 
     def _entry_step(self, held: Held, key: Key, wanted: int) -> tuple[Step, FibEntry | None]:
         by_key = {row_key: at for at, row_key in enumerate(held.rows.keys)}

@@ -89,6 +89,13 @@ class Ledger:
         ):
             self.foreign[row] = Foreign(source_name(source), entry)
 
+    def forget(self, rows: Rows) -> None:
+        """What the data plane holds of these rows is not known any more: look, and ``load`` them again."""
+        self.installed[rows] = NO_ENTRY
+        self._shadowed[rows] = self._in_flight[rows] = False
+        for row in rows.tolist():
+            self.foreign.pop(row, None)
+
     def unshadow(self, rows: Rows) -> None:
         """The stronger source has let go of these rows."""
         self._shadowed[rows] = False
@@ -105,7 +112,7 @@ class Ledger:
         self._initialise()
         if rows is None:
             rows = np.arange(self._rib.table.size, dtype=np.int32)
-        wanted, state, reason = self._wanted(rows)
+        wanted, state, reason = self.wanted(rows)
         installed = self.installed[rows]
         in_flight = self._in_flight[rows]
         differs = wanted != installed
@@ -206,7 +213,9 @@ class Ledger:
             self.state[:size][~used] = State.ABSENT
             self._refused[:size][~used] = _NOT_REFUSED
 
-    def _wanted(self, rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+    def wanted(self, rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+        """Return what these rows are to hold (NO_ENTRY: nothing), with state and reason number."""
+        self._initialise()
         rib = self._rib
         group = rib.group[rows]
         present = group != NO_GROUP

@@ -180,7 +180,8 @@ class Rib:
         if siblings and op is not Op.SEEN:  # IPv6: the message carries the whole multipath route
             return [entry if index == siblings[0] else other for index, other in enumerate(entries)]
         if op is Op.REPLACE and rank:
-            alike = [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
+            alike = self._with_nhid(entries, rank, self.groups[entry.group].nhid)
+            alike = alike or [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
         if any(entries[index].group == entry.group for index in rank):
             return entries
@@ -188,6 +189,10 @@ class Rib:
         equal = [entries[index] for index in rank]
         after = [other for other in entries if other.rank > entry.rank]
         return before + ([entry, *equal] if op is Op.PREPEND and not inet6 else [*equal, entry]) + after
+
+    def _with_nhid(self, entries: list[Entry], rank: list[int], nhid: int) -> list[int]:
+        """Return the entries through a nexthop object: a change of the object sends each of its routes as a replace."""
+        return [index for index in rank if nhid and self.groups[entries[index].group].nhid == nhid]
 
     def _removed(self, entries: list[Entry], rank: list[int], entry: Entry, merges: bool) -> list[Entry]:
         gone = self._matching(entries, rank, entry)

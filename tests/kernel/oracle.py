@@ -95,8 +95,8 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
             continue
         pair = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"])
         weights[pair] = weights.get(pair, 0) + int(way.get("weight", 1))
-    if not weights:
-        return None
+    if not weights or "lo" in {device for _, device in weights}:  # a gateway that is an address of the router itself
+        return None if not weights else Forwarding("over no port")
     common = gcd(*weights.values())
     return Forwarding("unicast", frozenset(Path(*pair, weight // common) for pair, weight in weights.items()))
 

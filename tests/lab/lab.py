@@ -58,6 +58,7 @@ class Process:
         self.command = command
         self.log = log
         with log.open("ab") as output:
+            self._said_before = output.tell()
             self._popen = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -78,8 +79,8 @@ class Process:
         return self._popen.poll() is None
 
     def text(self) -> str:
-        """Return what it has said so far."""
-        return self.log.read_text(errors="replace")
+        """Return what it has said so far; what an earlier process wrote to the same log is left out."""
+        return self.log.read_bytes()[self._said_before :].decode(errors="replace")
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
         """Like ``wait_for``, but a process that ends first is an error that shows what it said."""
@@ -134,11 +135,10 @@ class Namespace:
     def ip_batch(self, lines: Sequence[str], *, force: bool = False) -> None:
         """Run many ``ip`` commands in one process (``ip -batch``); ``force`` goes on after one that is refused."""
         command = ["ip", "-n", self.name, *(["-force"] if force else []), "-batch", "-"]
-        try:
-            run(*command, stdin="\n".join(lines) + "\n", timeout_s=600)
-        except CommandFailed:
-            if not force:
-                raise
+        text = "\n".join(lines) + "\n"
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode not in (0, 1 if force else 0):  # 255: a line that ip does not understand ends the batch
+            raise CommandFailed(f"ip -batch: status {done.returncode}\n{done.stderr[-2000:]}")
 
     def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
         """Run a command in the namespace and return its output. Raises CommandFailed."""

@@ -39,16 +39,16 @@ class RandomRoutes:
                 case 0 | 1:
                     yield f"route del {prefix}"
                 case 2:
-                    yield f"route add {self._route(prefix)} metric {self._random.choice((5, 50, 500))}"
+                    yield f"route add {self._route(prefix, f' metric {self._random.choice((5, 50, 500))}')}"
                 case 3:
                     yield f"route append {self._route(prefix)}"
                 case _:
                     yield f"route replace {self._route(prefix)}"
 
-    def _route(self, prefix: str) -> str:
+    def _route(self, prefix: str, options: str = "") -> str:
         if self._random.random() < _KIND_SHARE:
-            return f"{self._random.choice(_KINDS)} {prefix}"
-        return f"{prefix} {self._random.choice(self.groups[6 if ':' in prefix else 4])}"
+            return f"{self._random.choice(_KINDS)} {prefix}{options}"
+        return f"{prefix}{options} {self._random.choice(self.groups[6 if ':' in prefix else 4])}"
 
     def _make_groups(self, version: int, count: int) -> Sequence[str]:
         groups: list[str] = []

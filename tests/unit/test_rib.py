@@ -162,3 +162,10 @@ def test_touched_rows_are_told_once(world):
     assert world.rib.take_touched().tolist() == []
     world.rib.touch_all()
     assert world.rib.take_touched() is None
+
+
+def test_a_changed_nexthop_object_replaces_its_own_entry_not_the_first_of_the_rank(world):
+    before, after = group("10.0.0.5@1", nhid=12), group(kind=Kind.BLACKHOLE, nhid=12)
+    world.apply(Route(P4, A, metric=10), Route(P4, before, Op.APPEND, metric=10))
+    world.apply(Route(P4, after, Op.REPLACE, metric=10))
+    assert world.entries(P4) == [(10, 0, A), (10, 0, after)]

@@ -11,7 +11,7 @@ import subprocess
 from typing import Any
 
 from tests.agent.site import RTAGENT, Done
-from tests.lab.lab import Lab, Process, wait_for
+from tests.lab.lab import CommandFailed, Lab, Process, wait_for
 from tests.lab.vpp import Vpp
 
 LINKS = 4
@@ -58,6 +58,14 @@ class VppSite:
         for host, number, other in ((self.left, 8, 9), (self.right, 9, 8)):
             host.ip(f"addr add 192.168.{number}.2/24 dev h0")
             host.ip(f"route add 192.168.{other}.0/24 via 192.168.{number}.1")
+        wait_for(self._hosts_reach_each_other, "the hosts' neighbours")
+
+    def _hosts_reach_each_other(self) -> bool:
+        try:
+            self.left.run("ping", "-q", "-c", "1", "-W", "1", "192.168.9.2")
+        except CommandFailed:
+            return False
+        return True
 
     def start(self) -> Process:
         """Start an agent; it is ready some time later."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Iterable
 
 import pytest
 
-from tests.lab.lab import Process, run
+from tests.lab.lab import Process, run, wait_for
 from tests.lab.routes import RandomRoutes
 from tests.vpp import witness
 from tests.vpp.site import LINKS, VppSite
@@ -17,15 +18,20 @@ from tests.vpp.site import LINKS, VppSite
 FOREIGN = "203.0.113.0/24"
 
 
+NOT_OURS = (FOREIGN, "192.168.")
+"""The foreign route, and what VPP knows of the hosts beyond its own two ports."""
+
+
 def disagreements(site: VppSite) -> list[str]:
     expected = witness.kernel(site.router, site.pairs)
-    return witness.differences(expected, witness.vpp(site.vpp, expected | {FOREIGN: None}))
+    found = witness.differences(expected, witness.vpp(site.vpp, expected))
+    return [line for line in found if not line.startswith(NOT_OURS)]
 
 
 def assert_agreement(site: VppSite) -> None:
     site.wait()
     assert site.diff() == []
-    assert [line for line in disagreements(site) if not line.startswith(FOREIGN)] == []
+    assert disagreements(site)[:20] == []
 
 
 def add_foreign(site: VppSite) -> None:
@@ -41,6 +47,7 @@ class Churn:
     """``ip -batch`` that is fed line by line, so that something may happen between two lines."""
 
     def __init__(self, site: VppSite) -> None:
+        self._site = site
         self._popen = subprocess.Popen(
             ["ip", "-n", site.router.name, "-force", "-batch", "-"],
             stdin=subprocess.PIPE,
@@ -54,6 +61,12 @@ class Churn:
         assert self._popen.stdin is not None
         for line in lines:
             self._popen.stdin.write(line + "\n")
+
+    def settle(self, turn: int) -> None:
+        """Return when the kernel has taken every line that was fed."""
+        marker = f"192.0.2.{turn}/32"
+        self.feed([f"route add {marker} via 10.0.0.2"])
+        wait_for(lambda: self._site.router.ip(f"route show {marker}"), f"the kernel's {marker}")
 
     def end(self) -> None:
         assert self._popen.stdin is not None
@@ -76,7 +89,9 @@ def test_a_hundred_thousand_prefixes_and_twenty_thousand_changes_while_vpp_forwa
     assert_foreign_stays(site)
     run("kill", "-INT", str(stream.pid))
     stream.wait()
-    assert " 0% packet loss" in stream.text(), stream.text()
+    sent, received = (int(text) for text in re.findall(r"(\d+) (?:packets transmitted|received)", stream.text()))
+    assert sent > 1000
+    assert sent - received <= 1, stream.text()  # the last one may be under way when ping is told to end
 
 
 @pytest.mark.slow
@@ -84,17 +99,21 @@ def test_an_agent_killed_a_hundred_times_under_churn_is_exact_each_time(site: Vp
     chance = random.Random(2)
     routes = RandomRoutes(2, links=LINKS, groups=50)
     add_foreign(site)
-    site.router.ip_batch(list(routes.add(3000)))
+    site.router.ip_batch(list(routes.add(1000)))
     churn = Churn(site)
-    for _ in range(100):
-        agent = site.start()
-        if chance.random() < 0.7:
-            agent.wait_for(lambda: "kernel.synced" in agent.text(), "sync")  # noqa: B023 - called within the turn
-        churn.feed(routes.change(chance.randrange(1, 300)))
+    agent = site.start()
+    for turn in range(100):
+        churn.feed(routes.change(chance.randrange(1, 200)))
         agent.kill()
-        churn.feed(routes.change(chance.randrange(1, 100)))
+        churn.feed(routes.change(chance.randrange(1, 200)))
+        agent = site.start()
+        if chance.random() < 0.5:
+            agent.wait_for(lambda: "kernel.synced" in agent.text(), "sync")  # noqa: B023 - called within the turn
+        churn.feed(routes.change(chance.randrange(1, 200)))
+        churn.settle(turn)
+        site.wait()
+        assert disagreements(site) == []
     churn.end()
-    site.start()
     assert_agreement(site)
     assert_foreign_stays(site)
 
@@ -119,18 +138,6 @@ def test_a_restart_with_nothing_changed_writes_nothing(site: VppSite) -> None:
     site.router.ip("route add 192.0.2.0/24 via 10.0.0.2")
     site.wait()
     assert site.count_writes() == 1
-
-
-@pytest.mark.slow
-def test_each_of_many_kills_under_churn_ends_in_agreement(site: VppSite) -> None:
-    chance = random.Random(4)
-    routes = RandomRoutes(4, links=LINKS, groups=50)
-    site.router.ip_batch(list(routes.add(2000)))
-    agent = site.start()
-    for _ in range(10):
-        site.router.ip_batch(list(routes.change(chance.randrange(1, 500))), force=True)
-        agent = restart(site, agent)
-        assert_agreement(site)
 
 
 def test_a_killed_vpp_gets_its_fib_back_without_help(site: VppSite) -> None:

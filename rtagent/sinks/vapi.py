@@ -1,0 +1,313 @@
+"""A client of VPP's API: questions and answers over one socket, thousands of them under way at once.
+
+Every question has a context, the range of contexts it may be answered by, and a ``_Question`` that collects the
+answers; VPP answers in order, but nothing here relies on it. There is no task behind it: the event loop brings
+bytes, these become messages, and each is given to whoever asked.
+
+When the connection ends, or VPP says something that cannot be (an answer to no question included), everybody who
+waits gets ``Disconnected`` with the reason, at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.core.sink import Disconnected, VersionMismatch
+from rtagent.transport.vapi import VapiStream, open_socket
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.vapi.definitions import Messages, MessageTable, hello
+from rtagent.wire.vapi.framing import Framer, Frames
+
+_CLIENT_NAME = "rtagent"
+_CONNECT_TIMEOUT_S = 30.0
+_UNANSWERED_MESSAGES = 65_536
+_WAITING_BYTES = 8 << 20
+_CONTEXTS = 1 << 32
+_KEEPALIVE = "memclnt_keepalive"
+
+Decode: TypeAlias = Callable[[Frames, NDArray[np.uint32]], None]
+"""Takes answers, and which of the questions each of them answers."""
+
+
+class Refused(Exception):
+    """VPP answered a request with an error; ``retval`` is negative."""
+
+    def __init__(self, name: str, retval: int) -> None:
+        super().__init__(f"{name}: {retval}")
+        self.retval = retval
+
+
+class _Question:
+    """A question under way: ``contexts`` numbers from ``first`` on belong to its answers."""
+
+    def __init__(self, first: int, contexts: int) -> None:
+        self.first = first
+        self.contexts = contexts
+        self.answered = False
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait for it with ``asyncio.wait``: a caller that is cancelled must not cancel it."""
+
+    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
+        """Take messages with their contexts, counted from ``first``. Raises MalformedMessage."""
+        raise NotImplementedError
+
+    def fail(self, failure: Disconnected) -> None:
+        """No answer will come any more."""
+        if not self.done.done():
+            self.done.set_exception(failure)
+            self.done.exception()  # whoever asked may have given up, then nobody looks at it
+
+
+class _Requests(_Question):
+    """As many answers as contexts, all of one message, decoded into columns as they come."""
+
+    def __init__(self, first: int, contexts: int, reply_id: int, decode: Decode) -> None:
+        super().__init__(first, contexts)
+        self._reply_id = reply_id
+        self._decode = decode
+        self._seen = np.zeros(contexts, bool)
+
+    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
+        if (frames.message_id != self._reply_id).any():
+            raise MalformedMessage(f"answers of kind {set(frames.message_id.tolist())}, {self._reply_id} is due")
+        seen_before = np.count_nonzero(self._seen)
+        self._seen[offset] = True
+        seen = np.count_nonzero(self._seen)
+        if seen - seen_before != len(offset):
+            raise MalformedMessage("a question is answered twice")
+        self._decode(frames, offset)
+        if seen == self.contexts:
+            self.answered = True
+            self.done.set_result(None)
+
+
+class _Dump(_Question):
+    """Details until the ping behind the dump is answered; what is not fetched yet waits, up to a limit."""
+
+    def __init__(self, first: int, details_id: int, ping_id: int, stream: VapiStream) -> None:
+        super().__init__(first, 2)
+        self.arrived = asyncio.Event()
+        self._ids = np.array([details_id, ping_id], np.uint16)
+        self._stream = stream
+        self._parts: list[Frames] = []
+        self._waiting_bytes = 0
+        self._paused = False
+        self._abandoned = False
+
+    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
+        if (frames.message_id != self._ids[offset]).any():
+            raise MalformedMessage(f"answers of kind {set(frames.message_id.tolist())}, {self._ids[0]} is due")
+        self.answered = bool(offset[-1] == 1)
+        if np.count_nonzero(offset) != self.answered:
+            raise MalformedMessage("details after the end of their dump")
+        details = frames.take(offset == 0)
+        if len(details) and not self._abandoned:
+            self._parts.append(details)
+            self._waiting_bytes += len(details.data)
+            if self._waiting_bytes > _WAITING_BYTES and not self._paused:
+                self._paused = True
+                self._stream.pause()
+        if self.answered:
+            self.done.set_result(None)
+        self.arrived.set()
+
+    def fail(self, failure: Disconnected) -> None:
+        super().fail(failure)
+        self.arrived.set()
+
+    def fetch(self) -> Frames | None:
+        """Return what has arrived since the last time."""
+        parts, self._parts, self._waiting_bytes = self._parts, [], 0
+        self.arrived.clear()
+        if self._paused:
+            self._paused = False
+            self._stream.resume()
+        return Frames.concat(parts) if parts else None
+
+    def abandon(self) -> None:
+        """Nobody fetches any more."""
+        self._abandoned = True
+        self.fetch()
+
+
+class VapiClient:
+    """One connection, made by ``connect``."""
+
+    def __init__(self, peer: socket.socket, events: Collection[str]) -> None:
+        self.lost = False
+        """Whether the connection has ended."""
+        self.stirred = asyncio.Event()
+        """Set when an event has come, or the connection has ended."""
+        self.messages: Messages
+        self._why_lost = ""
+        self._events = events
+        self._event_names: dict[int, str] = {}
+        self._framer = Framer()
+        self._questions: list[_Question] = []
+        self._context = 0
+        self._welcome: asyncio.Future[MessageTable] = asyncio.get_running_loop().create_future()
+        self._stream = VapiStream(peer, self._receive, self.close)
+
+    @classmethod
+    async def connect(cls, path: str, events: Collection[str] = ()) -> VapiClient:
+        """Connect, check the messages, learn the definitions.
+
+        ``events`` names the messages that stir us without being asked for. Raises Disconnected or VersionMismatch.
+        """
+        try:
+            client = cls(await open_socket(path), events)
+        except OSError as error:
+            raise Disconnected(f"{path}: {error.strerror or error}") from None
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await client._introduce()
+        except TimeoutError:
+            client.close("VPP does not answer")
+            raise Disconnected(f"{path}: VPP does not answer") from None
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    async def call(self, name: str, **fields: Any) -> Any:
+        """Ask a question with one answer and return it. Raises Refused or Disconnected."""
+        replies: list[Any] = []
+
+        def decode(frames: Frames, _: NDArray[np.uint32]) -> None:
+            replies.append(self.messages.unpack(f"{name}_reply", frames.message(0)))
+
+        first = self._contexts(1)
+        question = _Requests(first, 1, self.messages.numbers[f"{name}_reply"], decode)
+        self._ask(question, memoryview(self.messages.pack(name, first, **fields)))
+        await asyncio.wait([question.done])
+        question.done.result()
+        if replies[0].retval < 0:
+            raise Refused(name, replies[0].retval)
+        return replies[0]
+
+    async def dump(self, name: str, details: str, **fields: Any) -> list[Any]:
+        """Ask for a dump and return its details; for what comes in dozens. Raises Disconnected."""
+        rows: list[Any] = []
+        async for frames in self.dump_frames(name, details, **fields):
+            rows.extend(self.messages.unpack(details, frames.message(row)) for row in range(len(frames)))
+        return rows
+
+    async def dump_frames(self, name: str, details: str, **fields: Any) -> AsyncIterator[Frames]:
+        """Ask for a dump and yield its details as they come, many at a time. Raises Disconnected."""
+        first = self._contexts(2)
+        numbers = self.messages.numbers
+        dump = _Dump(first, numbers[details], numbers["control_ping_reply"], self._stream)
+        ping = self.messages.pack("control_ping", (first + 1) % _CONTEXTS)
+        self._ask(dump, memoryview(self.messages.pack(name, first, **fields) + ping))
+        try:
+            while True:
+                await dump.arrived.wait()
+                ended = dump.done.done()
+                frames = dump.fetch()
+                if frames is not None:
+                    yield frames
+                if ended:
+                    dump.done.result()
+                    return
+        finally:
+            dump.abandon()
+
+    async def send(
+        self, count: int, reply: str, encode: Callable[[int], NDArray[np.uint8]], decode: Decode
+    ) -> asyncio.Future[None]:
+        """Send ``count`` requests as one buffer once there is room; return what is done when all are answered.
+
+        ``encode`` is told the first context; ``decode`` gets answers, all of the message ``reply``, with their numbers
+        from 0, as they come. Wait for the future with ``asyncio.wait``. Raises Disconnected, as the future does.
+        """
+        while self._questions and sum(each.contexts for each in self._questions) + count > _UNANSWERED_MESSAGES:
+            await asyncio.wait([self._questions[0].done])
+        await self._stream.room()
+        first = self._contexts(count)
+        question = _Requests(first, count, self.messages.numbers[reply], decode)
+        self._ask(question, encode(first).data)
+        return question.done
+
+    def close(self, why: str = "the connection was closed") -> None:
+        """End the connection; whoever waits for an answer gets Disconnected."""
+        if self.lost:
+            return
+        self._why_lost = why
+        self.lost = True
+        self.stirred.set()
+        self._stream.close()
+        if not self._welcome.done():
+            self._welcome.set_exception(Disconnected(why))
+            self._welcome.exception()
+        questions, self._questions = self._questions, []
+        for question in questions:
+            question.fail(Disconnected(why))
+
+    async def _introduce(self) -> None:
+        self._stream.write(memoryview(hello(_CLIENT_NAME, 0)))
+        table = await self._welcome
+        if differences := table.differences():
+            raise VersionMismatch(f"this VPP has another API: {', '.join(differences)}")
+        self.messages = Messages(table)
+        numbers = self.messages.numbers
+        self._event_names = {numbers[name]: name for name in (_KEEPALIVE, *self._events)}
+        await self.call("control_ping")
+        definitions = await self.call("get_api_json")
+        try:
+            self.messages.learn(definitions.json)
+        except MalformedMessage as error:
+            raise Disconnected(str(error)) from None
+
+    def _contexts(self, count: int) -> int:
+        first = self._context
+        self._context = (first + count) % _CONTEXTS
+        return first
+
+    def _ask(self, question: _Question, request: memoryview) -> None:
+        if self.lost:
+            raise Disconnected(self._why_lost)
+        self._questions.append(question)
+        self._stream.write(request)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            frames = self._framer.feed(data)
+            if frames is not None:
+                self._deliver(frames)
+        except MalformedMessage as error:
+            self.close(f"VPP sent what cannot be: {error}")
+
+    def _deliver(self, frames: Frames) -> None:
+        if not self._welcome.done():
+            self._welcome.set_result(MessageTable(frames.message(0)))
+            frames = frames.take(np.arange(1, len(frames)))
+        is_event = np.isin(frames.message_id, list(self._event_names))
+        for row in np.flatnonzero(is_event).tolist():
+            self._take_event(frames.message(row))
+        frames = frames.take(~is_event)
+        for question in list(self._questions):
+            if not len(frames):
+                return
+            offset = frames.context - np.uint32(question.first)  # numbers wrap around
+            its = offset < question.contexts
+            if its.any():
+                question.take(frames.take(its), offset[its])
+                if question.answered:
+                    self._questions.remove(question)
+                frames = frames.take(~its)
+        if len(frames):
+            raise MalformedMessage(f"message {int(frames.message_id[0])} answers nothing that was asked")
+
+    def _take_event(self, message: bytes) -> None:
+        name = self._event_names[int.from_bytes(message[:2], "big")]
+        event = self.messages.unpack(name, message)
+        if name == _KEEPALIVE:
+            self._stream.write(memoryview(self.messages.pack(f"{_KEEPALIVE}_reply", event.context)))
+        else:
+            self.stirred.set()

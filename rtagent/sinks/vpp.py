@@ -1,0 +1,377 @@
+"""VPP as a FibSink: our rows in its FIB, through the binary API socket and nothing else.
+
+* **Ours** are the rows of a FIB source named after us. It is looked up before it is made, because VPP never merges
+  sources of one name and has 255 numbers. Its priority, 0x88, comes just after API (0x80) and CLI (0x81): what an
+  operator configures, and what interfaces bring along, shadows our rows, while ours win over everything that VPP
+  finds by itself (DHCP, neighbours, router advertisements, the built-in default drop); vnet/fib/fib_source.h.
+* **Labels** cannot have a source: VPP makes every client's MPLS routes source API. Ours bear a mark that the dump
+  returns (``wire.vapi.labels``); any other row shadows, as source API. A row that somebody adds to a label after we
+  have written it replaces ours; we see that when we read again.
+* **Tables**: the kernel's main table is VPP's 0, others have their own number (VPP's own table 254, if there is one,
+  is out of reach). A table that VPP lacks is made before its first row; it is never removed, others may use it.
+* **Writing** is pipelined: a plan becomes one buffer for each slice of it, and the answers find their rows by context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtagent.core.sink import Disconnected, Plan
+from rtagent.sinks.vapi import Refused, VapiClient
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector, Port
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
+from rtagent.vector.links import Neighbor
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.vapi.framing import Frames
+from rtagent.wire.vapi.labels import decode_labels, encode_labels
+from rtagent.wire.vapi.paths import PathLists
+from rtagent.wire.vapi.retvals import NO_SUCH_FIB, retval_text
+from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
+
+SOCKET_PATH = "/run/vpp/api.sock"
+
+_PRIORITY = 0x88
+_NO_SOURCE = 255
+"""A number that VPP gives to no source: ours while it has not been made."""
+
+_WRITE_ROWS = 16_384
+_READ_ROWS = 16_384
+_LOOKUP_ROWS = 4_096
+
+_ADMIN_UP, _LINK_UP = 1, 2
+"""IF_STATUS_API_FLAG_*, vnet/interface_types.api."""
+_STATIC = 1
+"""IP_API_NEIGHBOR_FLAG_STATIC, vnet/ip_neighbor/ip_neighbor.api."""
+_NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x80
+"""linux/neighbour.h."""
+
+_TABLE_SHIFT = np.uint64(16)
+_META_MASK = np.uint64(0xFFFF)
+
+
+class _Source(NamedTuple):
+    name: str
+    priority: int
+
+
+class VppFib:
+    """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
+
+    def __init__(
+        self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent"
+    ) -> None:  # fmt: skip
+        self.entries = entries
+        self.on_ports_changed: Callable[[], None] = lambda: None
+        self._socket_path = socket_path
+        self._name = source_name
+        self._paths = PathLists(entries)
+        self._client: VapiClient | None = None
+        self._sources: dict[int, _Source] = {}
+        self._own_source = _NO_SOURCE
+        self._ports: dict[str, Port] = {}
+        self._tables: set[tuple[int, int]] = set()
+        """(family, VPP's table) that are known to exist."""
+        self._label_interfaces: set[int] = set()
+        """Interfaces on which MPLS is known to be enabled."""
+        self._in_order = asyncio.Lock()
+
+    @property
+    def own_source(self) -> int:
+        """The number of our source; one that no row has where it was not found and not to be made."""
+        return self._own_source
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """VPP's interfaces by name, as last heard."""
+        return self._ports
+
+    def source_name(self, source: int) -> str:
+        """Return VPP's name of a source."""
+        known = self._sources.get(source)
+        return known.name if known else f"source {source}"
+
+    def outranks(self, source: int) -> bool:
+        """Whether rows of a source win over ours. Within a priority VPP prefers the source that was made first."""
+        if source == self._own_source:
+            return False
+        known, own = self._sources.get(source), self._sources.get(self._own_source)
+        if known is None:
+            return True
+        return (known.priority, source) < (own.priority if own else _PRIORITY, self._own_source)
+
+    async def connect(self, *, read_only: bool = False) -> None:
+        """Connect, find our source or make it, and learn interfaces and tables."""
+        await self.close()
+        client = self._client = await VapiClient.connect(self._socket_path, ["sw_interface_event"])
+        try:
+            await self._find_source(client, make=not read_only)
+            await client.call("want_interface_events", enable_disable=1, pid=os.getpid())
+            await self._read_ports(client)
+            await self._read_tables(client)
+        except Refused as refused:
+            await self.close()
+            raise Disconnected(f"VPP does not let us start: {refused}") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def wait_lost(self) -> None:
+        """Follow the interfaces until the connection is lost."""
+        client = self._client
+        while client is not None and not client.lost:
+            await client.stirred.wait()
+            client.stirred.clear()
+            if not client.lost:
+                try:
+                    await self._read_ports(client)
+                except Disconnected:
+                    return
+
+    async def read(self) -> AsyncIterator[FibVector]:
+        """Yield every row of every table, ours and others', as VPP sends them. VPP holds its workers while it dumps."""
+        client = self._connected()
+        await self._read_sources(client)
+        await self._read_tables(client)
+        for family, table in sorted(self._tables):
+            if family == AF_MPLS:
+                yield await self._read_labels(client)
+            elif table != TABLE_MAIN:
+                parts: list[Frames] = []
+                async for frames in client.dump_frames(
+                    "ip_route_v2_dump", "ip_route_v2_details", table=_table(family, table)
+                ):
+                    parts.append(frames)
+                    if sum(map(len, parts)) >= _READ_ROWS:
+                        yield self._held(client, parts)
+                        parts = []
+                if parts:
+                    yield self._held(client, parts)
+
+    async def apply(self, plan: Plan) -> NDArray[np.int32]:
+        """Install the plan. A label is written twice, and refused if either is."""
+        client = self._connected()
+        keys = _in_vpp(plan.keys)
+        retval = np.zeros(len(plan), np.int32)
+        is_label = keys.family == AF_MPLS
+        answered: list[asyncio.Future[None]] = []
+        async with self._in_order:
+            await self._make_room(client, keys, plan.entry)
+            for rows in _slices(np.flatnonzero(~is_label), _WRITE_ROWS):
+                answered.append(await self._write_routes(client, keys.take(rows), plan.entry[rows], rows, retval))
+            for rows in _slices(np.flatnonzero(is_label), _WRITE_ROWS // 2):
+                answered.append(await self._write_labels(client, keys.take(rows), plan.entry[rows], rows, retval))
+        if answered:
+            await asyncio.wait(answered)
+        for each in answered:
+            each.result()
+        homeless = retval == NO_SUCH_FIB
+        if homeless.any():
+            retval[homeless & (plan.entry == NO_ENTRY)] = 0  # the row went with its table
+            await self._read_tables(client)
+        return retval
+
+    async def lookup(self, keys: Keys) -> FibVector:
+        """Return the exact rows at ``keys``."""
+        client = self._connected()
+        keys = _in_vpp(keys)
+        is_label = keys.family == AF_MPLS
+        found: list[FibVector] = []
+
+        def decode(frames: Frames, _: NDArray[np.uint32]) -> None:
+            found.append(_in_kernel(decode_lookups(frames, self._paths)))
+
+        number, client_index = client.messages.numbers["ip_route_lookup_v2"], client.messages.client_index
+        for rows in _slices(np.flatnonzero(~is_label), _LOOKUP_ROWS):
+            asked = keys.take(rows)
+            answered = await client.send(
+                len(rows),
+                "ip_route_lookup_v2_reply",
+                lambda context, asked=asked: encode_lookups(  # type: ignore[misc]
+                    asked, context, message_id=number, client_index=client_index
+                ),
+                decode,
+            )
+            await asyncio.wait([answered])
+            answered.result()
+        if is_label.any() and (AF_MPLS, 0) in self._tables:
+            labels = await self._read_labels(client)
+            found.append(labels.take(np.isin(labels.keys.hi, keys.hi[is_label])))
+        return FibVector.concat(found)
+
+    async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor]:
+        """Return VPP's neighbours on these interfaces, by (interface, address)."""
+        client = self._connected()
+        known: dict[tuple[int, bytes], Neighbor] = {}
+        for af, family in enumerate((AF_INET, AF_INET6)):
+            for details in await client.dump("ip_neighbor_dump", "ip_neighbor_details", sw_if_index=0xFFFFFFFF, af=af):
+                row = details.neighbor
+                interface, address = row.sw_if_index, _packed(row.ip_address)
+                if interface in interfaces:
+                    state = _NUD_PERMANENT if row.flags & _STATIC else _NUD_REACHABLE
+                    known[interface, address] = Neighbor(family, interface, address, bytes(row.mac_address), state)
+        return known
+
+    def error_text(self, retval: int) -> str:
+        """Return VPP's words for a negative answer."""
+        return retval_text(retval)
+
+    async def close(self) -> None:
+        """Let go of the connection; VPP keeps forwarding."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _connected(self) -> VapiClient:
+        if self._client is None:
+            raise Disconnected("not connected to VPP")
+        return self._client
+
+    async def _find_source(self, client: VapiClient, *, make: bool) -> None:
+        await self._read_sources(client)
+        if self._own_source == _NO_SOURCE and make:
+            made = await client.call("fib_source_add", src={"priority": _PRIORITY, "name": self._name})
+            if not made.id:
+                raise Disconnected("VPP has no number left for another FIB source")
+            await self._read_sources(client)
+
+    async def _read_sources(self, client: VapiClient) -> None:
+        dump = await client.dump("fib_source_dump", "fib_source_details")
+        self._sources = {row.src.id: _Source(row.src.name, row.src.priority) for row in dump}
+        own = [number for number, source in self._sources.items() if source.name == self._name]
+        self._own_source = min(own, default=_NO_SOURCE)
+
+    async def _read_ports(self, client: VapiClient) -> None:
+        dump = await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=0xFFFFFFFF)
+        ports = {
+            row.interface_name: Port(
+                row.interface_name,
+                row.sw_if_index,
+                up=bool(row.flags & _ADMIN_UP),
+                link_up=bool(row.flags & _LINK_UP),
+                mac=bytes(row.l2_address),
+            )
+            for row in dump
+        }
+        if ports != self._ports:
+            self._ports = ports
+            self.on_ports_changed()
+
+    async def _read_tables(self, client: VapiClient) -> None:
+        ip = await client.dump("ip_table_dump", "ip_table_details")
+        mpls = await client.dump("mpls_table_dump", "mpls_table_details")
+        self._tables = {(AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id) for row in ip}
+        self._tables.update((AF_MPLS, row.mt_table.mt_table_id) for row in mpls if row.mt_table.mt_table_id == 0)
+        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=0xFFFFFFFF)
+        self._label_interfaces = {row.sw_if_index for row in enabled}
+
+    async def _read_labels(self, client: VapiClient) -> FibVector:
+        parts = [frames async for frames in client.dump_frames("mpls_route_dump", "mpls_route_details")]
+        if not parts:
+            return EMPTY_FIB
+        api = next((number for number, source in self._sources.items() if source.name == "API"), 0)
+        try:
+            return decode_labels(
+                Frames.concat(parts), self._paths, self.entries, own_source=self._own_source, other_source=api
+            )
+        except MalformedMessage as error:
+            raise self._nonsense(client, error) from None
+
+    def _held(self, client: VapiClient, parts: list[Frames]) -> FibVector:
+        try:
+            return _in_kernel(decode_details(Frames.concat(parts), self._paths))
+        except MalformedMessage as error:
+            raise self._nonsense(client, error) from None
+
+    def _nonsense(self, client: VapiClient, error: MalformedMessage) -> Disconnected:
+        client.close(f"VPP sent what cannot be: {error}")
+        return Disconnected(f"VPP sent what cannot be: {error}")
+
+    async def _make_room(self, client: VapiClient, keys: Keys, entry: NDArray[np.int32]) -> None:
+        """Make the tables that rows are added to, and enable MPLS where labels leave by."""
+        added = entry != NO_ENTRY
+        for number in np.unique(keys.meta[added] & ~np.uint64(0xFF)).tolist():
+            family, table = number >> 8 & 0xFF, number >> 16
+            if (family, table) not in self._tables:
+                await _make_table(client, family, table)
+                self._tables.add((family, table))
+        labels = added & (keys.family == AF_MPLS)
+        if labels.any():
+            leaving = {
+                path.interface for number in np.unique(entry[labels]).tolist() for path in self.entries[number].paths
+            }
+            known = {port.interface for port in self._ports.values()}
+            for interface in sorted((leaving & known) - self._label_interfaces):
+                await client.call("sw_interface_set_mpls_enable", sw_if_index=interface, enable=True)
+                self._label_interfaces.add(interface)
+
+    async def _write_routes(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: NDArray[np.intp],
+        retval: NDArray[np.int32],
+    ) -> asyncio.Future[None]:  # fmt: skip
+        def encode(context: int) -> NDArray[np.uint8]:
+            number, client_index = client.messages.numbers["ip_route_add_del_v2"], client.messages.client_index
+            return encode_routes(
+                keys, entry, self._paths, context,
+                message_id=number, client_index=client_index, source=self._own_source,
+            )  # fmt: skip
+
+        def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
+            retval[rows[which]] = decode_replies(frames)
+
+        return await client.send(len(rows), "ip_route_add_del_v2_reply", encode, decode)
+
+    async def _write_labels(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: NDArray[np.intp],
+        retval: NDArray[np.int32],
+    ) -> asyncio.Future[None]:  # fmt: skip
+        def encode(context: int) -> NDArray[np.uint8]:
+            number, client_index = client.messages.numbers["mpls_route_add_del"], client.messages.client_index
+            return encode_labels(
+                keys, entry, self._paths, self.entries, context, message_id=number, client_index=client_index
+            )
+
+        def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
+            np.minimum.at(retval, rows[which >> np.uint32(1)], decode_replies(frames))
+
+        return await client.send(2 * len(rows), "mpls_route_add_del_reply", encode, decode)
+
+
+async def _make_table(client: VapiClient, family: int, table: int) -> None:
+    if family == AF_MPLS:
+        await client.call("mpls_table_add_del", mt_is_add=True, mt_table={"mt_table_id": table, "mt_name": ""})
+    else:
+        await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
+
+
+def _table(family: int, table: int) -> dict[str, Any]:
+    return {"table_id": table, "is_ip6": family == AF_INET6, "name": ""}
+
+
+def _packed(address: Any) -> bytes:
+    """Return a vl_api_address_t as 4 or 16 bytes."""
+    return bytes(address.un.ip6 if address.af else address.un.ip4)
+
+
+def _in_vpp(keys: Keys) -> Keys:
+    """Return keys with VPP's table numbers instead of the kernel's."""
+    main = keys.table == TABLE_MAIN
+    return Keys(keys.hi, keys.lo, np.where(main, keys.meta & _META_MASK, keys.meta))
+
+
+def _in_kernel(held: FibVector) -> FibVector:
+    """Return rows with the kernel's table numbers instead of VPP's."""
+    keys = held.keys
+    main = np.uint64(TABLE_MAIN) << _TABLE_SHIFT
+    meta = np.where(keys.table == 0, keys.meta | main, keys.meta)
+    return FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
+
+
+def _slices(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

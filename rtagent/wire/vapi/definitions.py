@@ -1,0 +1,187 @@
+"""Message definitions, learned from VPP itself when we connect, and vpp_papi's serializer fed with them.
+
+Two things are asked: the table of messages that ``sockclnt_create_reply`` carries (name, CRC and number of each) and
+the definitions that ``get_api_json`` returns. The CRC covers a definition with all its types, so an equal CRC means
+that the layouts written down elsewhere in this package (``routes``, ``labels``) are VPP's: every message we use is
+checked, for some of them are marked in_progress and change without notice.
+
+What the socket itself needs (vlibmemory/memclnt.api) is not among the definitions that VPP serves; it is below.
+vpp_papi's transport and its files are not used. Its registry of types is one for the process, so every definition is
+built anew for each connection: after a restart VPP may be another version.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from vpp_papi.vpp_serializer import VPPEnumFlagType, VPPEnumType, VPPMessage, VPPType, VPPTypeAlias, VPPUnionType
+from vpp_papi.vpp_serializer import types as papi_types
+
+from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.vapi.framing import framed
+
+REQUIRED = {
+    "control_ping": "51077d14",
+    "control_ping_reply": "f6b0b8ca",
+    "fib_source_add": "b3ac2aec",
+    "fib_source_add_reply": "604fd6f1",
+    "fib_source_details": "8668acdb",
+    "fib_source_dump": "51077d14",
+    "get_api_json": "51077d14",
+    "get_api_json_reply": "ea715b59",
+    "ip_neighbor_details": "e29d79f0",
+    "ip_neighbor_dump": "d817a484",
+    "ip_route_add_del_v2": "521ef330",
+    "ip_route_add_del_v2_reply": "1992deab",
+    "ip_route_lookup_v2": "710d6471",
+    "ip_route_lookup_v2_reply": "84cc9e03",
+    "ip_route_v2_details": "b09aa6c0",
+    "ip_route_v2_dump": "d16f72e6",
+    "ip_table_add_del": "0ffdaec0",
+    "ip_table_add_del_reply": "e8d4e804",
+    "ip_table_details": "c79fca0f",
+    "ip_table_dump": "51077d14",
+    "memclnt_keepalive": "51077d14",
+    "memclnt_keepalive_reply": "e8d4e804",
+    "mpls_interface_details": "0b45011c",
+    "mpls_interface_dump": "f9e6675e",
+    "mpls_route_add_del": "8e1d1e07",
+    "mpls_route_add_del_reply": "1992deab",
+    "mpls_route_details": "9b5043dc",
+    "mpls_route_dump": "935fdefa",
+    "mpls_table_add_del": "57817512",
+    "mpls_table_add_del_reply": "e8d4e804",
+    "mpls_table_details": "f03ecdc8",
+    "mpls_table_dump": "51077d14",
+    "sw_interface_details": "6c221fc7",
+    "sw_interface_dump": "aa610c27",
+    "sw_interface_event": "2d3d95a7",
+    "sw_interface_set_mpls_enable": "ae6cfcfb",
+    "sw_interface_set_mpls_enable_reply": "e8d4e804",
+    "want_interface_events": "476f5a08",
+    "want_interface_events_reply": "e8d4e804",
+}
+"""Every message we send or understand, with the CRC of the definition we know (VPP 26.06)."""
+
+_MEMCLNT: dict[str, list[list[Any]]] = {
+    "control_ping": [["u32", "client_index"], ["u32", "context"]],
+    "control_ping_reply": [["u32", "context"], ["i32", "retval"], ["u32", "client_index"], ["u32", "vpe_pid"]],
+    "get_api_json": [["u32", "client_index"], ["u32", "context"]],
+    "get_api_json_reply": [["u32", "context"], ["i32", "retval"], ["string", "json", 0]],
+    "memclnt_keepalive": [["u32", "client_index"], ["u32", "context"]],
+    "memclnt_keepalive_reply": [["u32", "context"], ["i32", "retval"]],
+}
+_SOCKCLNT_CREATE, _SOCKCLNT_CREATE_REPLY = 15, 16
+"""The two numbers that must be known beforehand (vlibmemory/vl_memory_msg_enum.h)."""
+
+_HELLO = struct.Struct(">HI64s")
+_WELCOME = struct.Struct(">HIIiIH")
+_TABLE_ENTRY = struct.Struct(">H64s")
+_BASE_TYPES = frozenset(("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f64", "bool", "string"))
+
+
+def hello(name: str, context: int) -> bytes:
+    """Return ``sockclnt_create``, framed: the first thing to say on a new connection."""
+    return framed(_HELLO.pack(_SOCKCLNT_CREATE, context, name.encode("ascii")[:63]))
+
+
+class MessageTable:
+    """What ``sockclnt_create_reply`` says: our client index, and the number and CRC of every message that VPP has."""
+
+    def __init__(self, message: bytes) -> None:
+        if len(message) < _WELCOME.size:
+            raise MalformedMessage(f"sockclnt_create_reply of {len(message)} bytes")
+        number, _, _, response, self.client_index, count = _WELCOME.unpack_from(message)
+        if number != _SOCKCLNT_CREATE_REPLY or len(message) != _WELCOME.size + count * _TABLE_ENTRY.size:
+            raise MalformedMessage(f"message {number} of {len(message)} bytes where sockclnt_create_reply was due")
+        if response:
+            raise MalformedMessage(f"VPP does not take us as a client: {response}")
+        self.numbers: dict[str, int] = {}
+        self._crcs: dict[str, str] = {}
+        for number, packed in _TABLE_ENTRY.iter_unpack(message[_WELCOME.size :]):
+            name, _, crc = packed.rstrip(b"\0").decode("ascii", "replace").rpartition("_")
+            self.numbers[name] = number
+            self._crcs[name] = crc
+
+    def differences(self) -> list[str]:
+        """Return a sentence for each message we need that this VPP lacks or defines otherwise."""
+        found = [(name, crc, self._crcs.get(name)) for name, crc in REQUIRED.items()]
+        return [
+            f"{name} is missing" if there is None else f"{name} has changed (CRC {there}, {crc} is known)"
+            for name, crc, there in found
+            if there != crc
+        ]
+
+
+class Messages:
+    """Packs and unpacks messages by name, by vpp_papi's serializer: for all that does not come in millions."""
+
+    def __init__(self, table: MessageTable) -> None:
+        self.numbers = {name: table.numbers[name] for name in REQUIRED}
+        self.names = {number: name for name, number in self.numbers.items()}
+        self.client_index = table.client_index
+        self._packers = {name: VPPMessage(name, [["u16", "_vl_msg_id"], *fields]) for name, fields in _MEMCLNT.items()}
+
+    def learn(self, text: str) -> None:
+        """Take the definitions that ``get_api_json`` returned. Raises MalformedMessage."""
+        try:
+            types, messages = _tables(json.loads(text.rstrip("\0")))
+            built: set[str] = set()
+            for name in REQUIRED:
+                if name not in _MEMCLNT:
+                    _build_types(messages[name], types, built)
+                    self._packers[name] = VPPMessage(name, messages[name])
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            raise MalformedMessage(f"VPP's API definitions make no sense: {error!r}") from None
+
+    def pack(self, name: str, context: int, **fields: Any) -> bytes:
+        """Return a message, framed; fields that are not given are zero."""
+        values = {"_vl_msg_id": self.numbers[name], "client_index": self.client_index, "context": context, **fields}
+        return framed(self._packers[name].pack(values))
+
+    def unpack(self, name: str, message: bytes) -> Any:
+        """Return a message as vpp_papi's named tuple, addresses packed. Raises MalformedMessage."""
+        try:
+            return self._packers[name].unpack(message, ntc=True)[0]
+        except (ValueError, TypeError, IndexError, KeyError, struct.error) as error:
+            raise MalformedMessage(f"{name} of {len(message)} bytes: {error}") from None
+
+
+def _tables(modules: list[dict[str, Any]]) -> tuple[dict[str, tuple[str, Any]], dict[str, list[Any]]]:
+    """Return kind and definition of each type, and the fields of each message."""
+    types: dict[str, tuple[str, Any]] = {}
+    messages: dict[str, list[Any]] = {}
+    for module in modules:
+        for kind in ("enums", "enumflags", "unions", "types"):
+            types.update((f"vl_api_{each[0]}_t", (kind, each[1:])) for each in module.get(kind, ()))
+        types.update((f"vl_api_{name}_t", ("aliases", each)) for name, each in module.get("aliases", {}).items())
+        messages.update((message[0], message[1:]) for message in module["messages"])
+    return types, messages
+
+
+def _build_types(fields: list[Any], types: Mapping[str, tuple[str, Any]], built: set[str]) -> None:
+    """Register with vpp_papi what these fields are made of, innermost first."""
+    for field in fields:
+        name = field[0] if isinstance(field, list) else None
+        if name is None or name in _BASE_TYPES or name in built:
+            continue
+        built.add(name)
+        kind, definition = types[name]
+        if kind in ("unions", "types"):
+            _build_types(definition, types, built)
+        elif kind == "aliases":
+            _build_types([[definition["type"]]], types, built)
+        papi_types.pop(name, None)
+        _KINDS[kind](name, definition)
+
+
+_KINDS = {
+    "enums": VPPEnumType,
+    "enumflags": VPPEnumFlagType,
+    "unions": VPPUnionType,
+    "types": VPPType,
+    "aliases": VPPTypeAlias,
+}

@@ -1,0 +1,41 @@
+"""VPP's words for its negative answers (vnet/error.h, foreach_vnet_error): those that our requests can get."""
+
+from __future__ import annotations
+
+NO_SUCH_FIB = -3
+NO_SUCH_ENTRY = -6
+
+_TEXTS = {
+    -1: "Unspecified Error",
+    -2: "Invalid sw_if_index",
+    NO_SUCH_FIB: "No such FIB / VRF",
+    -4: "No such inner FIB / VRF",
+    -5: "No such label",
+    NO_SUCH_ENTRY: "No such entry",
+    -7: "Invalid value",
+    -8: "Invalid value #2",
+    -9: "Unimplemented",
+    -30: "Feature disabled by configuration",
+    -31: "Invalid registration",
+    -50: "Next hop not in FIB",
+    -51: "Unknown destination",
+    -52: "No paths specified in route",
+    -53: "Next hop not found (multipath)",
+    -54: "No matching interface for probe",
+    -65: "No such table",
+    -73: "Invalid argument",
+    -88: "IP prefix invalid (masked bits set in address",
+    -97: "Invalid address family",
+    -107: "Queue full",
+    -126: "Unsupported",
+    -157: "Unsupported FIB Path protocol",
+    -160: "No change in table",
+    -162: "limit exceeded",
+    -168: "Bug",
+    -171: "Invalid prefix length",
+}
+
+
+def retval_text(retval: int) -> str:
+    """Return VPP's words for a negative answer."""
+    return _TEXTS.get(retval, f"VPP's error {retval}")
