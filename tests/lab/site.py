@@ -16,6 +16,7 @@ own: port host-pN stands for the kernel's eN, and knows the neighbour at the oth
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -147,6 +148,17 @@ class Site:
         for prefix in prefixes:
             for row in self.balancer.ip_json(f"-{6 if ':' in prefix else 4} route show exact {prefix} proto bird"):
                 routes[prefix] = {hop["gateway"] for hop in row.get("nexthops", [row])}
+        return routes
+
+    def vpp_routes(self, prefixes: Collection[str]) -> dict[str, set[str]]:
+        """Return prefix → next hops of those of these routes by which VPP forwards, as its CLI shows its buckets."""
+        assert self.vpp is not None
+        routes: dict[str, set[str]] = {}
+        for prefix in prefixes:
+            said = self.vpp.ctl(f"show {'ip6' if ':' in prefix else 'ip'} fib {prefix}")
+            entry, _, forwarding = said.partition(" forwarding:")
+            if re.search(rf"^{re.escape(prefix)} fib:", entry, re.MULTILINE):
+                routes[prefix] = set(re.findall(r"^ +\[\d+\] \[@\d+\]: ipv[46] via (\S+) ", forwarding, re.MULTILINE))
         return routes
 
     def take_down(self, node: str) -> None:

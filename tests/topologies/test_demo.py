@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import vpp
 from tests.lab.lab import run, wait_for
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "tests.lab.demo")
 
-DATAPLANES = ["memory"]
+DATAPLANES = [
+    "memory",
+    pytest.param("vpp", marks=[pytest.mark.vpp, pytest.mark.skipif(not vpp.INSTALLED, reason="vpp is not installed")]),
+]
 
 
 def start_demo() -> subprocess.Popen[bytes]:
