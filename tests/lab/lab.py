@@ -1,7 +1,7 @@
 """A lab: network namespaces, the links between them and the processes in them, all gone when it ends.
 
 Every name carries the process id and a counter, so labs run side by side. Processes die with the process that
-started them (PR_SET_PDEATHSIG), even if that is killed; ``sweep`` removes what namespaces a killed one left behind.
+started them (PR_SET_PDEATHSIG), even if that is killed; ``sweep`` removes what a killed one left behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 PREFIX = "rtlab"
-"""Namespaces of labs are called rtlab-PID-NUMBER-NAME."""
+"""Namespaces of labs are called rtlab-PID-NUMBER-NAME, their folders rtlab-PID-RANDOM."""
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.02
@@ -118,6 +118,9 @@ class Namespace:
         self._lab = lab
         self.label = label
         self.name = f"{PREFIX}-{os.getpid()}-{next(_numbers)}-{label}"
+
+    def make(self) -> None:
+        """Make it; the lab knows of it by now, and removes it even if this is interrupted."""
         run("ip", "netns", "add", self.name)
         self.ip("link set lo up")
 
@@ -161,7 +164,7 @@ class Lab:
     """Namespaces and processes with one end: use it in a ``with`` statement."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
         """Sockets, configuration and logs; removed at the end."""
         self._namespaces: list[Namespace] = []
         self._processes: list[Process] = []
@@ -176,6 +179,7 @@ class Lab:
         """Make a namespace."""
         namespace = Namespace(self, label)
         self._namespaces.append(namespace)
+        namespace.make()
         return namespace
 
     def veth(self, left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
@@ -202,13 +206,21 @@ class Lab:
 
 def sweep() -> list[str]:
     """Remove the namespaces and folders of labs whose process is gone; return the names."""
-    removed = []
-    names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith(f"{PREFIX}-")]
-    for name in names:
-        if not Path(f"/proc/{name.split('-')[1]}").exists():
-            subprocess.run(["ip", "netns", "del", name], check=False)
-            removed.append(name)
-    return removed
+    names = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
+    folders = [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_dir()]
+    dead_names = [name for name in names if _is_of_a_dead_lab(name)]
+    dead_folders = [folder for folder in folders if _is_of_a_dead_lab(folder.name)]
+    for name in dead_names:
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+    for folder in dead_folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [*dead_names, *map(str, dead_folders)]
+
+
+def _is_of_a_dead_lab(name: str) -> bool:
+    prefix, _, rest = name.partition("-")
+    pid = rest.partition("-")[0]
+    return prefix == PREFIX and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _die_with_parent() -> None:
