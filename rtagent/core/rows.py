@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtagent.core.ledger import Ledger
 from rtagent.core.store import Store
@@ -109,23 +110,32 @@ class Rows:
 
         The selection is made at the call; rows that go away meanwhile are left out.
         """
-        rib, keys = self._store.rib, self._store.rib.table.keys
-        shown = self._ledger.state[: rib.table.size] != State.ABSENT
-        shown &= rib.table.live()
+        keys = self._store.rib.table.keys
+        rows = self._shown() if key is None else self._shown_at(key)
         if table is not None:
-            shown &= keys.table == table
+            rows = rows[keys.table[rows] == table]
         if family is not None:
-            shown &= keys.family == FAMILY_NUMBERS[family]
-        if key is not None:
-            shown &= (keys.hi == key.bits >> 64) & (keys.lo == key.bits & 0xFFFFFFFFFFFFFFFF)
-            shown &= (keys.length == key.length) & (keys.family == key.family)
-        rows = np.flatnonzero(shown)
+            rows = rows[keys.family[rows] == FAMILY_NUMBERS[family]]
         for row in rows[keys.take(rows).order()].tolist():
             yield self.row(row)
         for lost in list(self._store.unsupported.values()):
             named = key is None or lost.prefix == key.text
             if named and table in (None, lost.table) and family in (None, FAMILY_NAMES[lost.family]):
                 yield unsupported_row(lost)
+
+    def _shown(self) -> NDArray[np.intp]:
+        table = self._store.rib.table
+        return np.flatnonzero((self._ledger.state[: table.size] != State.ABSENT) & table.live())
+
+    def _shown_at(self, key: Key) -> NDArray[np.intp]:
+        """Return the rows of a prefix in every table; all but one of the comparisons see a few rows only."""
+        table = self._store.rib.table
+        keys = table.keys
+        rows = np.flatnonzero(keys.hi == key.bits >> 64)
+        which = (keys.lo[rows] == key.bits & 0xFFFFFFFFFFFFFFFF) & (self._ledger.state[rows] != State.ABSENT)
+        which &= keys.meta[rows] & np.uint64(0xFFFF) == key.family << 8 | key.length
+        rows = rows[which]
+        return rows[table.live()[rows]] if len(rows) else rows
 
     def row(self, row: int) -> Row:
         """Return one row as the data plane holds it, or as it would if it could."""

@@ -43,7 +43,7 @@ def vapi_encode(routes: int = 1_000_000, oracle_routes: int = 5_000) -> dict[str
     for context, (key, each) in enumerate(zip(keys, entry, strict=True)):
         packer.pack("ip_route_add_del_v2", context, is_add=True, route=papi_route(key, each, source=24))
     papi = (time.perf_counter() - started) / oracle_routes
-    return {"vapi_encode_us": ours * 1e6, "vpp_papi_encode_us": papi * 1e6, "vapi_encode_ratio": papi / ours}
+    return {"us_per_route": ours * 1e6, "vpp_papi_us_per_route": papi * 1e6, "ratio": papi / ours}
 
 
 def vapi_apply(routes: int = 1_000_000, rounds: int = 2) -> dict[str, float]:
@@ -55,6 +55,13 @@ def vapi_apply(routes: int = 1_000_000, rounds: int = 2) -> dict[str, float]:
         vpp.start()
         vpp.port("e0")
         return asyncio.run(_vapi_apply(vpp.api, routes, rounds))
+
+
+def prepared_routes_per_s(path: str, interface: int, source: int, routes: int) -> float:
+    """Routes a second that VPP takes from buffers that lie ready: what its API is good for."""
+    entries = FibEntries()
+    plan = _plan(routes, entries, interface, in_vpp=True)
+    return routes / _prepared(path, plan, PathLists(entries), source)
 
 
 async def _vapi_apply(path: str, routes: int, rounds: int) -> dict[str, float]:
@@ -79,11 +86,11 @@ async def _vapi_apply(path: str, routes: int, rounds: int) -> dict[str, float]:
         await _timed_apply(fib, removal)
     await fib.close()
     return {
-        "vapi_first_routes_per_s": ours[0],
-        "vapi_apply_routes_per_s": max(ours[1:]),
-        "vapi_prepared_routes_per_s": max(prepared[1:]),
-        "vapi_apply_ratio": max(ours[1:]) / max(prepared[1:]),
-        "vapi_read_rows_per_s": read_rate,
+        "first_routes_per_s": ours[0],
+        "routes_per_s": max(ours[1:]),
+        "prepared_routes_per_s": max(prepared[1:]),
+        "ratio": max(ours[1:]) / max(prepared[1:]),
+        "read_rows_per_s": read_rate,
     }
 
 
