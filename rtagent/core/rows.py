@@ -135,7 +135,8 @@ class Rows:
         which = (keys.lo[rows] == key.bits & 0xFFFFFFFFFFFFFFFF) & (self._ledger.state[rows] != State.ABSENT)
         which &= keys.meta[rows] & np.uint64(0xFFFF) == key.family << 8 | key.length
         rows = rows[which]
-        return rows[table.live()[rows]] if len(rows) else rows
+        live: NDArray[np.bool_] = table.live()[rows]
+        return rows[live]
 
     def row(self, row: int) -> Row:
         """Return one row as the data plane holds it, or as it would if it could."""

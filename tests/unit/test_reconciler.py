@@ -1,101 +1,161 @@
-"""The loop's promises to those who wait for it."""
-
-from __future__ import annotations
+"""The loop over a store and a memory FIB: connect, write, wait, lose the connection, go on."""
 
 import asyncio
 
-import numpy as np
+import pytest
 
-from rtagent.agent.reconciler import Reconciler, SinkState
-from rtagent.core.ledger import Ledger
-from rtagent.core.store import Store
-from rtagent.sinks.memory import MemoryFib
-from rtagent.vector.batch import KernelBatch
-from rtagent.vector.fib import FibEntries
-from rtagent.vector.keys import AF_INET, TABLE_MAIN, Keys
-from rtagent.vector.nexthops import Kind, NexthopGroup, NexthopGroups
-from rtagent.vector.routes import Op, RouteDelta, RouteVector
+from rtagent.agent import reconciler as loop
+from rtagent.agent.reconciler import Reconciler, SinkState, remove_all
+from rtagent.core.rows import Rows
+from rtagent.vector.fib import FibEntry, FibKind, Port
+from rtagent.vector.keys import Key
+from rtagent.vector.routes import Op
+from tests.kernel.mirror import WatchedFib
+from tests.rows import Route, group
+from tests.unit.test_ledger import World as Kernel
 
-MANY = 100_000
-
-
-def blackholes(groups: NexthopGroups, count: int) -> KernelBatch:
-    """A batch of ``count`` blackhole routes: they need no link."""
-    numbers = np.arange(count, dtype=np.uint64)
-    meta = np.full(count, TABLE_MAIN << 16 | AF_INET << 8 | 32, np.uint64)
-    keys = Keys((numbers + np.uint64(1 << 24)) << np.uint64(32), np.zeros(count, np.uint64), meta)
-    zeros = np.zeros(count, np.uint8)
-    group = np.full(count, groups.intern(NexthopGroup(Kind.BLACKHOLE)), np.int32)
-    routes = RouteVector(keys, zeros.astype(np.uint32), zeros, zeros, group)
-    return KernelBatch(RouteDelta(routes, np.full(count, Op.SET, np.uint8)))
+P, Q, R = "198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"
+A, B = group("10.0.0.2@1"), group("10.0.0.3@2")
+INTERFACE, CLI = 3, 9
+TIMEOUT_S = 20
 
 
-class Bench:
-    """A store, a memory FIB and the loop between them."""
+class World(Kernel):
+    """Links e1 and e2 of the kernel stand for the ports 101 and 102 of a memory FIB."""
 
-    def __init__(self) -> None:
-        self.groups, entries = NexthopGroups(), FibEntries()
-        self.store = Store(self.groups, entries)
-        ledger = Ledger(self.store.rib, self.store.resolver)
-        self.sink = MemoryFib(entries)
-        self.loop = Reconciler(self.store, ledger, self.sink, may_remove=lambda: True)
+    def __init__(self):
+        super().__init__()
+        self.fib = WatchedFib(self.entries)
+        self.fib.set_ports({"e1": Port("e1", 101), "e2": Port("e2", 102)})
+        self.may_remove = True
+        self.reconciler = Reconciler(self.store, self.ledger, self.fib, may_remove=lambda: self.may_remove)
 
-    def apply(self, count: int) -> None:
-        self.store.apply(blackholes(self.groups, count))
-        self.loop.wake()
+    def run(self, scenario):
+        """Run a scenario beside the loop."""
 
+        async def both():
+            running = asyncio.create_task(self.reconciler.run())
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await scenario()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
-def test_waiting_in_mid_round_waits_for_the_rows_that_are_not_decided_yet() -> None:
-    async def main() -> int:
-        bench = Bench()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
-            while bench.loop.state is not SinkState.SYNCED:
-                await bench.loop.progressed.wait()
-            bench.apply(MANY)
-            await bench.loop.progressed.wait()  # the first slice is written, the others are not even decided
-            assert bench.loop.writes < MANY
-            await bench.loop.wait_settled()
-            running.cancel()
-        return bench.loop.writes
+        asyncio.run(both())
 
-    assert asyncio.run(main()) == MANY
+    async def settled(self):
+        self.reconciler.wake()
+        await self.reconciler.wait_settled()
+        return self.writes()
 
+    async def until(self, condition):
+        while not condition():
+            await self.reconciler.progressed.wait()
 
-def test_waiting_ends_under_steady_churn() -> None:
-    async def main() -> bool:
-        bench = Bench()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
+    def writes(self):
+        written, self.fib.writes = self.fib.writes, []
+        return [(key.text, entry >= 0) for key, entry in written]
 
-            async def churn() -> None:
-                while True:
-                    bench.apply(1000)
-                    await asyncio.sleep(0)
-
-            churning = group.create_task(churn())
-            bench.apply(MANY)
-            await bench.loop.wait_settled()
-            for task in (churning, running):
-                task.cancel()
-        return bench.loop.writes >= MANY
-
-    assert asyncio.run(main())
+    def rows(self):
+        rows = Rows(self.store, self.ledger, self.entries, {101: "e1", 102: "e2"})()
+        return {row["prefix"]: row["state"] for row in rows}
 
 
-def test_waiting_while_the_data_plane_is_away_waits_for_its_return() -> None:
-    async def main() -> int:
-        bench = Bench()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
-            bench.apply(10)
-            await bench.loop.wait_settled()
-            await bench.sink.close()
-            while bench.loop.state is SinkState.SYNCED:
-                await bench.loop.progressed.wait()
-            bench.apply(20)
-            await bench.loop.wait_settled()
-            running.cancel()
-        return bench.loop.writes
+@pytest.fixture
+def world(monkeypatch):
+    monkeypatch.setattr(loop, "_CONNECT_BACKOFF_S", (0.001, 0.01))
+    monkeypatch.setattr(loop, "_RETRY_BACKOFF_S", (0.001, 0.01))
+    monkeypatch.setattr(loop, "_SHADOW_CHECK_S", 0.001)
+    return World()
 
-    assert asyncio.run(main()) == 20
+
+def test_what_the_store_holds_is_written_and_followed(world):
+    async def scenario():
+        world.kernel(Route(P, A), Route(Q, B))
+        assert sorted(await world.settled()) == [(P, True), (Q, True)]
+        world.kernel(Route(P, A, Op.REMOVE), Route(R, A))
+        assert await world.settled() == [(R, True), (P, False)]
+        assert await world.settled() == []
+        assert (world.reconciler.state, world.reconciler.trouble, world.reconciler.writes) == (SinkState.SYNCED, "", 4)
+
+    world.run(scenario)
+
+
+def test_a_large_plan_is_written_in_slices_each_row_once(world):
+    routes = [Route(f"10.{n >> 8}.{n & 255}.0/24", A) for n in range(20_000)]
+
+    async def scenario():
+        world.kernel(*routes)
+        assert sorted(prefix for prefix, _ in await world.settled()) == sorted(route.prefix for route in routes)
+
+    world.run(scenario)
+
+
+def test_a_lost_data_plane_is_read_again_and_what_is_right_is_not_written(world):
+    async def scenario():
+        world.kernel(Route(P, A))
+        await world.settled()
+        await world.fib.close()
+        await world.until(lambda: world.reconciler.state is SinkState.AWAITING)
+        assert world.reconciler.trouble == "the data plane closed the connection"
+        world.kernel(Route(Q, A))
+        assert await world.settled() == [(Q, True)]
+
+    world.run(scenario)
+
+
+def test_stale_rows_are_removed_when_all_sources_are_in_sync(world):
+    async def scenario():
+        world.may_remove = False
+        world.kernel(Route(P, A), Route(Q, A))
+        await world.settled()
+        world.kernel(Route(P, A, Op.REMOVE))
+        world.reconciler.wake()
+        await world.until(lambda: not world.store.rib.has_touched)
+        assert (world.writes(), world.rows()) == ([], {P: "pending", Q: "installed"})
+        world.may_remove = True
+        assert await world.settled() == [(P, False)]
+        assert world.rows() == {Q: "installed"}
+
+    world.run(scenario)
+
+
+def test_a_refused_row_stops_no_other_and_is_tried_again(world):
+    async def scenario():
+        world.fib.set_ports({"e1": Port("e1", 101)})
+        world.kernel(Route(P, A), Route(Q, B))
+        world.reconciler.wake()
+        await world.until(lambda: world.rows() == {P: "installed", Q: "rejected"})
+        assert world.reconciler.errors[-2] >= 1
+        world.fib.set_ports({"e1": Port("e1", 101), "e2": Port("e2", 102)})
+        await world.settled()
+        assert world.rows() == {P: "installed", Q: "installed"}
+
+    world.run(scenario)
+
+
+def test_foreign_rows_shadow_ours_and_are_never_written(world):
+    async def scenario():
+        world.fib.add_foreign(Key.parse(P), FibEntry(FibKind.OTHER), INTERFACE)
+        world.fib.add_foreign(Key.parse(R), FibEntry(FibKind.OTHER), CLI)
+        world.kernel(Route(P, A), Route(Q, A))
+        assert await world.settled() == [(Q, True)]
+        assert world.rows() == {P: "shadowed", Q: "installed"}
+        world.fib.remove_foreign(Key.parse(P))
+        await world.until(lambda: world.rows() == {P: "installed", Q: "installed"})
+        assert world.writes() == [(P, True)]
+
+    world.run(scenario)
+
+
+def test_everything_of_ours_is_removed_and_nothing_else(world):
+    async def scenario():
+        world.fib.add_foreign(Key.parse(R), FibEntry(FibKind.OTHER), CLI)
+        world.kernel(Route(P, A), Route(Q, A))
+        await world.settled()
+
+    world.run(scenario)
+    asyncio.run(world.fib.connect())
+    assert asyncio.run(remove_all(world.ledger, world.store, world.fib)) == 2
+    assert sorted(world.writes()) == [(P, False), (Q, False)]
