@@ -134,9 +134,8 @@ class Rows:
         rows = np.flatnonzero(keys.hi == key.bits >> 64)
         which = (keys.lo[rows] == key.bits & 0xFFFFFFFFFFFFFFFF) & (self._ledger.state[rows] != State.ABSENT)
         which &= keys.meta[rows] & np.uint64(0xFFFF) == key.family << 8 | key.length
-        rows = rows[which]
-        live: NDArray[np.bool_] = table.live()[rows]
-        return rows[live]
+        found: NDArray[np.intp] = rows[which & table.live()[rows]]
+        return found
 
     def row(self, row: int) -> Row:
         """Return one row as the data plane holds it, or as it would if it could."""
