@@ -217,6 +217,10 @@ class Ledger:
         wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
         own = (wanted == self._resolver.local_entry) & (rib.protocol[rows] == RTPROT_KERNEL)
         wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
+        for cover in rib.covers:
+            hidden = present & (rib.tos[rows] != TOS_LOCAL_TABLE) & cover.covered(rib.table.keys.take(rows))
+            wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
+            reason[hidden] = self._resolver.reason_number(f"shadowed by the local route {cover.text}")
         by_tos = present & (rib.tos[rows] != 0) & (rib.tos[rows] != TOS_LOCAL_TABLE)
         if by_tos.any():
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED

@@ -4,7 +4,8 @@ Nearly every prefix has one entry, and that one lives in the columns. A prefix w
 appended ones) has them as a short list beside the columns, and its best one in the columns; those few are handled one
 by one, by the kernel's own rules:
 
-* What stands in the local table comes before what stands in main.
+* What stands in the local table comes before what stands in main. In IPv6, a prefix there hides longer ones of main,
+  too; in IPv4 both tables are one trie (fib_trie_table in net/ipv4/fib_trie.c), and the longest prefix wins.
 * IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
   is not dead is used. A replace changes the first entry of its tos and metric.
 * IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
@@ -22,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
-from rtagent.vector.keys import AF_INET6, Keys
-from rtagent.vector.nexthops import NO_GROUP, NexthopGroup, NexthopGroups
+from rtagent.vector.keys import AF_INET6, Key, Keys
+from rtagent.vector.nexthops import NO_GROUP, Kind, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
 _ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
@@ -56,6 +57,9 @@ class Rib:
         """The best entry's nexthop group; NO_GROUP where the kernel holds no route."""
         self.several: dict[int, list[Entry]] = {}
         """All entries, in the kernel's order, of the rows that have more than one."""
+        self.covers: tuple[Key, ...] = ()
+        """IPv6 prefixes of the local table, which hide longer ones of main, as of the last ``take_touched``."""
+        self._covers_changed = False
         self._is_dead = is_dead
         self._has_several = np.empty(16, bool)
         self._seen = np.empty(16, np.uint32)
@@ -75,6 +79,7 @@ class Rib:
             return
         rows = self.rows_of(delta.routes.keys)
         self._touched.append(rows)
+        self._covers_changed |= bool((delta.routes.tos == TOS_LOCAL_TABLE).any())
         for turn in _turns(rows):
             self._apply_unique(rows[turn], delta, turn, generation)
 
@@ -84,6 +89,7 @@ class Rib:
         gone = (self.group[:size] != NO_GROUP) & (self._seen[:size] != generation)
         gone &= self.table.keys.family == family
         rows = np.flatnonzero(gone).astype(np.int32)
+        self._covers_changed |= bool((self.tos[rows] == TOS_LOCAL_TABLE).any())
         self._clear(rows)
         self._touched.append(rows)
         return len(rows)
@@ -113,6 +119,8 @@ class Rib:
 
     def take_touched(self) -> Rows | None:
         """Return the rows to decide on (unique), None for all; and start over."""
+        if self._covers_changed:
+            self._find_covers()
         touched, self._touched = self._touched, []
         everything, self._all_touched = self._all_touched, False
         if everything or sum(map(len, touched)) > self.table.size:
@@ -128,6 +136,18 @@ class Rib:
         for entries in self.several.values():
             used[[entry.group for entry in entries]] = True
         return used[:-1]
+
+    def _find_covers(self) -> None:
+        """Find what of the local table is no single address; where that has changed, all rows are decided again."""
+        self._covers_changed = False
+        size = self.table.size
+        local = (self.tos[:size] == TOS_LOCAL_TABLE) & (self.group[:size] != NO_GROUP)
+        rows = np.flatnonzero(local & (self.table.keys.family == AF_INET6) & (self.table.keys.length < 128))
+        kinds = [self.groups[number].kind for number in self.group[rows].tolist()]
+        keys = zip(self.table.keys.take(rows), kinds, strict=True)
+        covers = tuple(sorted(key for key, kind in keys if kind is not Kind.THROW))
+        if covers != self.covers:
+            self.covers, self._all_touched = covers, True
 
     def _initialise(self) -> None:
         size = self.table.size

@@ -149,3 +149,12 @@ class Key:
         if (self.table, self.family) != (other.table, other.family) or self.length > other.length:
             return False
         return (self.bits ^ other.bits) >> (128 - self.length) == 0
+
+    def covered(self, keys: Keys) -> NDArray[np.bool_]:
+        """Return which keys of a column this one covers (see ``covers``)."""
+        mask = (1 << 128) - (1 << 128 - self.length)
+        hi, lo = np.uint64(mask >> 64), np.uint64(mask & 0xFFFFFFFFFFFFFFFF)
+        found: NDArray[np.bool_] = (keys.hi & hi) == self.bits >> 64
+        found &= (keys.lo & lo) == self.bits & 0xFFFFFFFFFFFFFFFF
+        found &= (keys.meta >> np.uint64(8)) == (self.table << 8 | self.family)
+        return found & (keys.length >= self.length)

@@ -21,6 +21,7 @@ from rtagent.wire.netlink.session import NetlinkSession
 from tests.kernel.test_random_changes import nexthop_command, route_command
 
 Row = tuple[Any, ...]
+TYPES = ("blackhole", "unreachable", "prohibit")
 
 
 def raw_dump(netns: str, dump: Dump) -> list[bytes]:
@@ -96,10 +97,12 @@ def test_every_shape_of_route_decodes_like_pyroute2(router):
     chance = random.Random(1)
     router.ip_batch([f"nexthop add id {n} via 10.0.{n}.2 dev e{n}" for n in (1, 2)] + ["nexthop add id 10 group 1/2"])
     router.ip_batch([f"nexthop add id 1{n} via 2001:db8:{n}::2 dev e{n}" for n in (1, 2)])
-    for _ in range(4):
-        router.ip_batch([route_command(chance) for _ in range(100)] + [nexthop_command(chance)], force=True)
     router.ip_batch([
-        "route add 192.0.2.0/25 encap ip id 1 dst 192.0.2.1 via 10.0.0.2",
+        *(f"route add {kind} 192.0.{n + 8}.0/24" for n, kind in enumerate(TYPES)),
+            *(f"route add {kind} 2001:db8:9{n}::/48" for n, kind in enumerate(TYPES)),
+            "route add local 192.0.11.0/24 dev lo",
+            "route add throw 192.0.12.0/24",
+            "route add 192.0.2.0/25 encap ip id 1 dst 192.0.2.1 via 10.0.0.2",
         "route add 192.0.2.128/25 nexthop via 10.0.1.2 nexthop encap ip id 1 dst 192.0.2.1 via 10.0.0.2",
         "route add 2001:db8:aaaa::/48 encap seg6 mode encap segs 2001:db8::2 dev e0",
         "route add 192.0.3.0/24 via inet6 2001:db8::2 dev e0",
@@ -108,8 +111,10 @@ def test_every_shape_of_route_decodes_like_pyroute2(router):
         "route add 192.0.7.1/32 dev e1 scope link table 100000 metric 4294967295 proto 200",
         "route add 2001:db8:bbbb::1/128 from 2001:db8:cccc::/48 via 2001:db8::2",
         "route add 2001:db8:dddd::/64 via 2001:db8::2 expires 1000 pref high",
-        "link set e2 down",
     ])  # fmt: skip
+    for _ in range(4):
+        router.ip_batch([route_command(chance) for _ in range(100)] + [nexthop_command(chance)], force=True)
+    router.ip("link set e2 down")
     for dump in (Dump.ROUTES_INET, Dump.ROUTES_INET6):
         parts = raw_dump(router.name, dump)
         expected = theirs(parts)

@@ -116,6 +116,28 @@ def test_the_local_table_comes_before_main_whatever_the_metrics_and_the_order(ro
     assert mirror.paths("198.51.100.0/24") == {Path("10.0.1.2", "e1")}
 
 
+def test_an_ipv6_prefix_of_the_local_table_hides_longer_ones_of_main(router, mirror):
+    longer = "2001:db8:f:1::/64"
+    for table in (254, 100):
+        router.ip(f"-6 route add {longer} via 2001:db8::2 table {table}")
+    assert mirror.type(longer) == "unicast"
+    router.ip("-6 route add local 2001:db8:f::/48 dev lo table local")
+    assert disagreements(mirror, router) == []
+    assert mirror.type(longer) is None
+    assert mirror.state(longer) == ("shadowed", "shadowed by the local route 2001:db8:f::/48")
+    assert mirror.type(longer, 100) == "unicast"
+    router.ip("-6 route del local 2001:db8:f::/48 dev lo table local")
+    assert disagreements(mirror, router) == []
+    assert mirror.type(longer) == "unicast"
+
+
+def test_an_ipv4_prefix_of_the_local_table_yields_to_longer_ones_of_main(router, mirror):
+    router.ip("route add 198.51.100.128/25 via 10.0.0.2")
+    router.ip("route add local 198.51.100.0/24 dev lo")
+    assert disagreements(mirror, router) == []
+    assert mirror.type("198.51.100.128/25") == "unicast"
+
+
 def test_a_tentative_address_is_known_to_be_tentative_until_it_is_valid(router, mirror):
     def flags(text):
         found = [address.flags for address in mirror.store.addresses.values() if address.local.hex().endswith("beef")]

@@ -14,9 +14,9 @@ PREFIXES = {
     "inet": ["198.19.0.0/24"]
     + [f"198.18.{n}.0/{length}" for n in range(0, 16, 4) for length in (22, 24)]
     + ["0.0.0.0/0"],
-    "inet6": ["2001:db8:e::/48"] + [f"2001:db8:f{n}::/48" for n in range(6)] + ["::/0"],
+    "inet6": [f"2001:db8:f{n}::/48" for n in range(6)] + ["::/0"],
 }
-DEVICES = PREFIXES["inet6"][1:3]
+DEVICES = PREFIXES["inet6"][:2]
 METRICS = ["", " metric 10", " metric 20", " metric 1024"]
 TABLES = ["", "", "", " table 100"]
 
@@ -56,7 +56,7 @@ def route_command(chance: random.Random) -> str:
     if what == 2 and family == "inet":
         return f"route {verb} {prefix}{rank} tos 0x10 {gateway(chance, family)}"
     if what == 3:
-        return f"route {verb} local {PREFIXES[family][0]} dev lo table local"
+        return f"route {verb} local {prefix} dev lo table local"
     return f"route {verb} {prefix}{rank} {forwarding(chance, family, prefix)}"
 
 

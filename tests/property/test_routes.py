@@ -203,6 +203,7 @@ def test_a_key_covers_what_its_text_says(one, other):
     left, right = ipaddress.ip_network(one.text), ipaddress.ip_network(other.text)
     same = (one.table, one.family) == (other.table, other.family)
     assert one.covers(other) == (same and right.subnet_of(left))
+    assert one.covered(Keys.of([other])).tolist() == [one.covers(other)]
     assert Key.parse(one.text, one.table) == one
     assert one.length <= ADDRESS_BITS[one.family]
 
