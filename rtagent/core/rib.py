@@ -57,8 +57,7 @@ class Rib:
         """The best entry's nexthop group; NO_GROUP where the kernel holds no route."""
         self.several: dict[int, list[Entry]] = {}
         """All entries, in the kernel's order, of the rows that have more than one."""
-        self.covers: tuple[Key, ...] = ()
-        """IPv6 prefixes of the local table, which hide longer ones of main, as of the last ``take_touched``."""
+        self._covers: tuple[Key, ...] = ()
         self._covers_changed = False
         self._is_dead = is_dead
         self._has_several = np.empty(16, bool)
@@ -113,6 +112,13 @@ class Rib:
         self._touched.append(rows)
 
     @property
+    def covers(self) -> tuple[Key, ...]:
+        """IPv6 prefixes of the local table, which hide longer ones of main."""
+        if self._covers_changed:
+            self._find_covers()
+        return self._covers
+
+    @property
     def has_touched(self) -> bool:
         """Whether any row waits for a decision."""
         return self._all_touched or any(len(rows) for rows in self._touched)
@@ -146,8 +152,8 @@ class Rib:
         kinds = [self.groups[number].kind for number in self.group[rows].tolist()]
         keys = zip(self.table.keys.take(rows), kinds, strict=True)
         covers = tuple(sorted(key for key, kind in keys if kind is not Kind.THROW))
-        if covers != self.covers:
-            self.covers, self._all_touched = covers, True
+        if covers != self._covers:
+            self._covers, self._all_touched = covers, True
 
     def _initialise(self) -> None:
         size = self.table.size
