@@ -64,9 +64,7 @@ class _Source(NamedTuple):
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
-    def __init__(
-        self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent"
-    ) -> None:  # fmt: skip
+    def __init__(self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent") -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
         self._socket_path = socket_path

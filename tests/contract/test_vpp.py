@@ -22,15 +22,7 @@ from tests.contract.rows import EVERY_KIND, OTHER_WAY, PLAIN, own_rows, write
 from tests.fakes.vapi import CLI, definitions
 from tests.lab.vpp import INSTALLED
 
-NEEDS_VPP = [pytest.mark.vpp, pytest.mark.skipif(not INSTALLED, reason="vpp is not on PATH: real VPP is NOT tested")]
 PREFIX = Key.parse("192.0.2.0/24")
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=NEEDS_VPP)])
-def wire(request: pytest.FixtureRequest) -> FakePlane | VppPlane:
-    """A plane that is reached over VPP's API."""
-    plane: FakePlane | VppPlane = request.getfixturevalue(request.param)
-    return plane
 
 
 def run(plane: FakePlane | VppPlane, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -157,7 +149,7 @@ def test_ports_follow_the_interfaces(wire: FakePlane | VppPlane) -> None:
     async def scenario() -> None:
         sink = await connected(wire)
         changed = asyncio.Event()
-        sink.on_ports_changed = changed.set  # type: ignore[method-assign]
+        sink.on_ports_changed = changed.set
         following = asyncio.ensure_future(sink.wait_lost())
         assert sink.ports["host-e0"].up
         assert "loop0" not in sink.ports
