@@ -64,9 +64,7 @@ class _Source(NamedTuple):
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
-    def __init__(
-        self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent"
-    ) -> None:  # fmt: skip
+    def __init__(self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent") -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
         self._socket_path = socket_path
@@ -274,17 +272,13 @@ class VppFib:
         try:
             return await self._labels.read(client, own_source=self._own_source, other_source=api)
         except MalformedMessage as error:
-            raise self._nonsense(client, error) from None
+            raise client.give_up(error) from None
 
     def _held(self, client: VapiClient, parts: list[Frames]) -> FibVector:
         try:
             return _in_kernel(decode_details(Frames.concat(parts), self._paths))
         except MalformedMessage as error:
-            raise self._nonsense(client, error) from None
-
-    def _nonsense(self, client: VapiClient, error: MalformedMessage) -> Disconnected:
-        client.close(f"VPP sent what cannot be: {error}")
-        return Disconnected(f"VPP sent what cannot be: {error}")
+            raise client.give_up(error) from None
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
         for number in np.unique(keys.meta >> np.uint64(8)).tolist():

@@ -22,6 +22,13 @@ def plane(request: pytest.FixtureRequest) -> Iterator[Plane]:
         yield FakePlane(str(lab.folder / "api.sock")) if request.param == "fake" else VppPlane(lab)
 
 
+@pytest.fixture(params=["fake", pytest.param("real", marks=_NEEDS_VPP)])
+def wire(request: pytest.FixtureRequest) -> FakePlane | VppPlane:
+    """A plane that is reached over VPP's API: it outlives a session, and takes several."""
+    plane: FakePlane | VppPlane = request.getfixturevalue(request.param)
+    return plane
+
+
 @pytest.fixture
 def fake() -> Iterator[FakePlane]:
     with Lab() as lab:
