@@ -213,9 +213,7 @@ class Grammar:
     def _sysctl(self) -> list[str]:
         chance, value = self._chance, self._chance.randrange(2)
         where = chance.choice(["all", f"e{self._port()}", f"e{self._port()}"])
-        inet_policy = (
-            [] if self._inet6_gateways else [f"sysctl net.ipv4.conf.{where}.ignore_routes_with_linkdown={value}"]
-        )
+        inet_policy = f"sysctl net.ipv4.conf.{where}.ignore_routes_with_linkdown={value}"
         return self._one([
             *([] if self._inet6_gateways else [inet_policy]),
             f"sysctl net.ipv6.conf.{where}.keep_addr_on_down={value}",
