@@ -70,7 +70,7 @@ class Mirror:
         fib: FibSink | None = None, entries: FibEntries | None = None, remember_writes: bool = True,
     ) -> None:  # fmt: skip
         self.groups = NexthopGroups()
-        self.entries = entries or FibEntries()
+        self.entries = FibEntries() if entries is None else entries
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
         self.sink: Any = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
