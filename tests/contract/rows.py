@@ -41,8 +41,6 @@ EVERY_KIND: dict[Key, FibEntry] = {
     Key.parse("1.0.8.0/24"): FibEntry(FibKind.UNREACHABLE),
     Key.parse("1.0.9.0/24"): FibEntry(FibKind.PROHIBIT),
     Key.parse("1.0.10.1"): FibEntry(FibKind.LOCAL),
-    Key.parse("1.0.11.1"): unicast(FibPath(b"", 1, 1, (), AF_INET)),
-    Key.parse("1.0.12.1"): unicast(FibPath(b"", 1, 1, (), AF_INET), FibPath(VIA4_OTHER, 2, 3)),
     Key.parse("0.0.0.0/0"): PLAIN,
     Key.parse("1.0.0.0/24", 100): OTHER_WAY,
     Key.parse("1.0.0.0/25", 4_000_000_000): PLAIN,
@@ -53,7 +51,6 @@ EVERY_KIND: dict[Key, FibEntry] = {
     Key.parse("2001:db8:3::/48"): FibEntry(FibKind.BLACKHOLE),
     Key.parse("2001:db8:4::/48"): FibEntry(FibKind.UNREACHABLE),
     Key.parse("2001:db8:5::1"): FibEntry(FibKind.LOCAL),
-    Key.parse("2001:db8:6::1"): unicast(FibPath(b"", 1, 1, (), AF_INET6)),
     Key.parse("2001:db8::/33", 100): unicast(FibPath(VIA6, 2)),
     Key.parse("100"): unicast(FibPath(VIA4, 1, 1, (300,))),
     Key.parse("101"): PLAIN,
@@ -62,6 +59,12 @@ EVERY_KIND: dict[Key, FibEntry] = {
     Key.parse("104"): unicast(FibPath(b"", 1, 1, (), AF_INET)),
     Key.parse("1048575"): FibEntry(FibKind.BLACKHOLE),
 }
+ATTACHED_HOSTS: dict[Key, FibEntry] = {
+    Key.parse("1.0.11.1"): unicast(FibPath(b"", 1, 1, (), AF_INET)),
+    Key.parse("1.0.12.1"): unicast(FibPath(b"", 1, 1, (), AF_INET), FibPath(VIA4_OTHER, 2, 3)),
+    Key.parse("2001:db8:6::1"): unicast(FibPath(b"", 1, 1, (), AF_INET6)),
+}
+"""What VPP shows another way than it was written."""
 assert len(EVERY_KIND[Key.parse("1.0.6.0/24")].paths[1].labels) == MAX_LABELS
 
 
