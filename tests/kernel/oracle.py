@@ -152,8 +152,8 @@ def disagreements(
     mirror: Mirror, namespace: Namespace, addresses: Sequence[str] = (), ports: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets."""
-    held, everything = mirror.fib(), _named(_everything(namespace), ports)
-    wanted = {key: forwarding for key, forwarding in everything.items() if forwarding.type in SHOWN}
+    held, everything = mirror.fib(), _everything(namespace)
+    wanted = {key: forwarding for key, forwarding in _named(everything, ports).items() if forwarding.type in SHOWN}
     found = [
         f"table {table} {prefix}: FIB {held.get((table, prefix))}, kernel {wanted.get((table, prefix))}"
         for table, prefix in sorted(held.keys() | wanted.keys())
@@ -163,17 +163,20 @@ def disagreements(
     sampled += addresses
     for address, theirs in zip(sampled, kernel_ways(namespace, sampled), strict=True):
         forwarding = matching(everything, address)
-        if forwarding is not None and forwarding.type not in SHOWN:
-            continue  # no data plane is given that route: packets take what covers it
+        if forwarding is not None and not _is_given(forwarding, ports):
+            continue  # packets take what covers it
         if isinstance(theirs, tuple) and ports is not None:
-            if theirs[1] not in ports:
-                continue
-            theirs = theirs[0], ports[theirs[1]]
+            theirs = theirs[0], ports.get(theirs[1], "no port")
         ours = matching(held, address)
         expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
         if theirs not in expected | NOT_MIRRORED:
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
     return found
+
+
+def _is_given(forwarding: Forwarding, ports: Mapping[str, str] | None) -> bool:
+    """Whether a data plane is given that route."""
+    return forwarding.type in SHOWN and (ports is None or all(path.dev in ports for path in forwarding.paths))
 
 
 def _within_prefix(prefix: str) -> str:
