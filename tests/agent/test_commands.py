@@ -142,6 +142,14 @@ def test_diff_says_why_a_route_is_not_installed(site: Site) -> None:
     assert site.rtagent("diff", "--between", "desired,vpp").status == 0
 
 
+def test_diff_does_not_count_what_the_kernel_itself_passes_over(site: Site) -> None:
+    site.start()
+    site.router.ip("route add 2001:db8:f:1::/64 via 2001:db8:1::2")
+    site.router.ip("route add local 2001:db8:f::/48 dev lo table local")
+    site.rtagent("wait", "--synced")
+    assert site.json("diff") == []
+
+
 def test_diff_between_nonsense_is_a_usage_error(site: Site) -> None:
     done = site.rtagent("diff", "--between", "kernel,kernel")
     assert (done.status, "two different ones of kernel, desired, vpp" in done.err) == (2, True)
