@@ -2,5 +2,5 @@
 
 from hypothesis import settings
 
-settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=150, database=None)
+settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=100, database=None)
 settings.load_profile("rtagent")

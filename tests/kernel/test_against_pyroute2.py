@@ -98,7 +98,7 @@ def test_every_shape_of_route_decodes_like_pyroute2(router):
     router.ip_batch([f"nexthop add id {n} via 10.0.{n}.2 dev e{n}" for n in (1, 2)] + ["nexthop add id 10 group 1/2"])
     router.ip_batch([f"nexthop add id 1{n} via 2001:db8:{n}::2 dev e{n}" for n in (1, 2)])
     router.ip_batch([
-            *(f"route add {kind} 192.0.{8 + n}.0/24" for n, kind in enumerate(TYPES)),
+        *(f"route add {kind} 192.0.{n + 8}.0/24" for n, kind in enumerate(TYPES)),
             *(f"route add {kind} 2001:db8:9{n}::/48" for n, kind in enumerate(TYPES)),
             "route add local 192.0.11.0/24 dev lo",
             "route add throw 192.0.12.0/24",
