@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.lab.lab import run
-from tests.lab.vpp import INSTALLED
+from tests.lab.vpp import INSTALLED, Vpp
 
 NAME = "fibbulk"
 _CHECKOUT = Path(__file__).parents[2]
@@ -26,3 +26,9 @@ def built() -> Path:
         run("cmake", "-S", str(_CHECKOUT / "vpp-plugin"), "-B", str(_BUILD), timeout_s=120)
         run("cmake", "--build", str(_BUILD), timeout_s=300)
     return _BUILD / "lib" / "vpp_plugins"
+
+
+def counters(vpp: Vpp) -> dict[str, float]:
+    """Return the counters of ``show fibbulk``, by their text."""
+    lines = (line.rsplit(maxsplit=1) for line in vpp.ctl(f"show {NAME}").splitlines() if line.strip())
+    return {text.strip(): float(value) for text, value in lines}
