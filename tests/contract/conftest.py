@@ -48,9 +48,3 @@ def fake() -> Iterator[FakePlane]:
 def real() -> Iterator[VppPlane]:
     with Lab() as lab:
         yield VppPlane(lab)
-
-
-@pytest.fixture
-def with_plugin() -> Iterator[VppPlane]:
-    with Lab() as lab:
-        yield VppPlane(lab, plugin=True)
