@@ -137,14 +137,14 @@ class Answers:
 
     async def _wait(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         """End when all that the kernel holds now is installed; a line now and then says how many rows are waiting."""
-        async with asyncio.TaskGroup() as group:
-            settled = group.create_task(self._settle())
-            try:
-                while not settled.done():
-                    await asyncio.wait([settled], timeout=_TOLD_EVERY_S)
-                    yield {"waiting": len(self._mirror.ledger.unsettled()), "reasons": self._troubles()}
-            finally:
-                settled.cancel()
+        settled = asyncio.ensure_future(self._settle())  # not in a TaskGroup: the answer may be broken off at a yield
+        try:
+            while not settled.done():
+                await asyncio.wait([settled], timeout=_TOLD_EVERY_S)
+                yield {"waiting": len(self._mirror.ledger.unsettled()), "reasons": self._troubles()}
+            settled.result()
+        finally:
+            settled.cancel()
         yield {"synced": True}
 
     async def _settle(self) -> None:

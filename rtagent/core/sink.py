@@ -57,7 +57,7 @@ class FibSink(Protocol):
 
     @property
     def ports(self) -> Mapping[str, Port]:
-        """The data plane's interfaces by name, kept up to date while connected."""
+        """The data plane's interfaces by name, as they were when we connected; ``wait_lost`` keeps them up to date."""
 
     def source_name(self, source: int) -> str:
         """Return the name of a source number ("interface", "CLI", …)."""
@@ -72,7 +72,7 @@ class FibSink(Protocol):
         """
 
     async def wait_lost(self) -> None:
-        """Return when the connection is lost."""
+        """Follow the interfaces, and return when the connection is lost."""
 
     def read(self) -> AsyncIterator[FibVector]:
         """Yield every row of every table that a route may forward by, ours and others', in batches."""

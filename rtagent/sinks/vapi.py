@@ -197,7 +197,10 @@ class VapiClient:
         """Ask for a dump and return its details; for what comes in dozens. Raises Disconnected."""
         rows: list[Any] = []
         async for frames in self.dump_frames(name, details, **fields):
-            rows.extend(self.messages.unpack(details, frames.message(row)) for row in range(len(frames)))
+            try:
+                rows.extend(self.messages.unpack(details, frames.message(row)) for row in range(len(frames)))
+            except MalformedMessage as error:
+                raise self.give_up(error) from None
         return rows
 
     async def dump_frames(self, name: str, details: str, **fields: Any) -> AsyncIterator[Frames]:
@@ -236,6 +239,11 @@ class VapiClient:
         self._ask(question, encode(first).data)
         return question.done
 
+    def give_up(self, error: MalformedMessage) -> Disconnected:
+        """End the connection over something that makes no sense; return what to raise."""
+        self.close(f"VPP sent what cannot be: {error}")
+        return Disconnected(self._why_lost)
+
     def close(self, why: str = "the connection was closed") -> None:
         """End the connection; whoever waits for an answer gets Disconnected."""
         if self.lost:
@@ -264,7 +272,7 @@ class VapiClient:
         try:
             self.messages.learn(definitions.json)
         except MalformedMessage as error:
-            raise Disconnected(str(error)) from None
+            raise self.give_up(error) from None
 
     def _unanswered(self) -> int:
         return sum(question.contexts for question in self._questions)
@@ -288,7 +296,7 @@ class VapiClient:
                 if self._unanswered() > _MANY_UNANSWERED:
                     self._stream.rest(_REST_S)
         except MalformedMessage as error:
-            self.close(f"VPP sent what cannot be: {error}")
+            self.give_up(error)
 
     def _deliver(self, frames: Frames) -> None:
         if not self._welcome.done():

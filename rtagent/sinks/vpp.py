@@ -67,9 +67,7 @@ class _Source(NamedTuple):
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
-    def __init__(
-        self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent"
-    ) -> None:  # fmt: skip
+    def __init__(self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent") -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
         self._socket_path = socket_path
@@ -289,22 +287,18 @@ class VppFib:
         try:
             return await self._labels.read(client, own_source=self._own_source, other_source=api)
         except MalformedMessage as error:
-            raise self._nonsense(client, error) from None
+            raise client.give_up(error) from None
 
     def _held(self, client: VapiClient, parts: list[Frames]) -> FibVector:
         try:
             return _in_kernel(decode_details(Frames.concat(parts), self._paths))
         except MalformedMessage as error:
-            raise self._nonsense(client, error) from None
+            raise client.give_up(error) from None
 
     def _of_tables(self, held: FibVector) -> FibVector:
         """Return the rows of tables that a route may forward by: not those that VPP keeps to itself."""
         known = [table << 8 | family for family, table in self._tables if table != TABLE_MAIN]
         return held.take(np.isin(held.keys.meta >> _BYTE, np.array(known, np.uint64)))
-
-    def _nonsense(self, client: VapiClient, error: MalformedMessage) -> Disconnected:
-        client.close(f"VPP sent what cannot be: {error}")
-        return Disconnected(f"VPP sent what cannot be: {error}")
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
         for number in np.unique(keys.meta >> _BYTE).tolist():

@@ -208,8 +208,14 @@ class KernelSource:
         self._on_change()
 
     def _want(self, dumps: set[Dump]) -> None:
+        """Have these dumped, links before them.
+
+        The kernel tells of a link or an address before it withdraws the routes (net/core/dev.c __dev_close, net/ipv4/
+        devinet.c __inet_del_ifa), and its route dumps do not wait for it: one that began at once would show what is
+        just going. A dump of links takes the RTNL lock, so behind it the withdrawal is over.
+        """
         if dumps:
-            self._pending |= dumps
+            self._pending |= dumps | {Dump.LINKS}
             self._work.set()
 
     def _lost(self, reason: str) -> None:

@@ -34,7 +34,9 @@ class Site:
         self.config = lab.folder / "rtagent.toml"
         self.config.write_text("")
 
-    def start(self, *arguments: str, dataplane: str = "memory", env: dict[str, str] | None = None) -> Process:
+    def start(
+        self, *arguments: str, dataplane: str = "memory", waits: bool = True, env: dict[str, str] | None = None
+    ) -> Process:
         """Start an agent and return when it holds what the kernel holds."""
         agent = self.lab.start(
             [
@@ -44,7 +46,8 @@ class Site:
             log="agent.log",
             env=env,
         )  # fmt: skip
-        self.wait()
+        if waits:
+            self.wait()
         return agent
 
     def wait(self, timeout_s: float = 30) -> None:

@@ -195,6 +195,14 @@ def test_wait_for_an_agent_that_never_comes_is_not_in_time(site: Site) -> None:
     assert (done.status, "no agent is running there" in done.err) == (1, True)
 
 
+def test_a_wait_that_is_given_up_leaves_no_trace(site: Site) -> None:
+    agent = site.start(dataplane="vpp", waits=False)
+    done = site.rtagent("wait", "--synced", "--timeout", "0.3")
+    assert (done.status, "rows are waiting" in done.err or "no answer" in done.err) == (1, True)
+    wait_for(lambda: site.rtagent("status").status == 1, "the status")
+    assert "Traceback" not in agent.text()
+
+
 def test_commands_without_an_agent_are_trouble_with_a_remedy(site: Site) -> None:
     for command in ("status", "fib"):
         expected = f"rtagent: {site.control}: no agent is running there; start it, or name its socket with --control\n"

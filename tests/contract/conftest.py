@@ -38,6 +38,13 @@ def plane(request: pytest.FixtureRequest) -> Iterator[Plane]:
             yield VppPlane(lab, plugin=request.param == _WITH_PLUGIN)
 
 
+@pytest.fixture(params=["fake", pytest.param("real", marks=_NEEDS_VPP)])
+def wire(request: pytest.FixtureRequest) -> FakePlane | VppPlane:
+    """A plane that is reached over VPP's API: it outlives a session, and takes several."""
+    plane: FakePlane | VppPlane = request.getfixturevalue(request.param)
+    return plane
+
+
 @pytest.fixture
 def fake() -> Iterator[FakePlane]:
     with Lab() as lab:

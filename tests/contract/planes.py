@@ -6,8 +6,6 @@ import asyncio
 import re
 from typing import Protocol
 
-import pytest
-
 from rtagent.core.sink import FibSink
 from rtagent.sinks.memory import MemoryFib
 from rtagent.sinks.vpp import VppFib
@@ -34,13 +32,11 @@ class Plane(Protocol):
         """Do what an operator does: a static route via GATEWAY out of host-e0."""
 
     async def remove_foreign(self, key: Key) -> None: ...
-    async def route_requests(self) -> int:
-        """How many requests to write a route have come since the start."""
 
 
 class MemoryPlane:
     def __init__(self) -> None:
-        self._fibs: list[MemoryFib] = []
+        self._fib: MemoryFib
 
     async def start(self) -> None:
         pass
@@ -49,21 +45,15 @@ class MemoryPlane:
         pass
 
     def sink(self, entries: FibEntries) -> FibSink:
-        if self._fibs:
-            pytest.skip("the memory FIB has one session, and forgets with it")
-        fib = MemoryFib(entries)
-        fib.set_ports({name: Port(name, number) for number, name in enumerate(("host-e0", "host-e1"), 1)})
-        self._fibs.append(fib)
-        return fib
+        self._fib = MemoryFib(entries)
+        self._fib.set_ports({name: Port(name, number) for number, name in enumerate(("host-e0", "host-e1"), 1)})
+        return self._fib
 
     async def add_foreign(self, key: Key) -> None:
-        self._fibs[0].add_foreign(key, FibEntry(FibKind.UNICAST, (FibPath(GATEWAY, 1),)), 9)
+        self._fib.add_foreign(key, FibEntry(FibKind.UNICAST, (FibPath(GATEWAY, 1),)), 9)
 
     async def remove_foreign(self, key: Key) -> None:
-        self._fibs[0].remove_foreign(key)
-
-    async def route_requests(self) -> int:
-        pytest.skip("nothing is requested of the memory FIB over a wire")
+        self._fib.remove_foreign(key)
 
 
 class FakePlane:
@@ -90,6 +80,7 @@ class FakePlane:
             del self.fake.routes[_fake_key(key)]
 
     async def route_requests(self) -> int:
+        """How many requests to write a route have come since the start."""
         return self.fake.route_requests
 
 
@@ -127,6 +118,7 @@ class VppPlane:
         await self.ctl(f"ip route del {key.text} via 10.0.0.9 host-e0")
 
     async def route_requests(self) -> int:
+        """How many requests to write a route have come since the start: what VPP's API trace shows."""
         shown = await self.ctl("api trace dump")
         return len(
             re.findall(r"^vl_api_(?:ip_route_add_del_v2|mpls_route_add_del|fibbulk_apply)_t:", shown, re.MULTILINE)

@@ -11,7 +11,7 @@ import pytest
 from rtagent.core.sink import Disconnected, FibSink, Plan
 from rtagent.vector.fib import FibEntries, FibEntry
 from rtagent.vector.keys import AF_INET, TABLE_MAIN, Key, Keys
-from tests.contract.planes import Plane
+from tests.contract.planes import FakePlane, Plane, VppPlane
 from tests.contract.rows import BLACKHOLE, EVERY_KIND, NO_PORT, OTHER_WAY, PLAIN, all_rows, own_rows, plan, write
 
 PREFIX = Key.parse("192.0.2.0/24")
@@ -146,12 +146,12 @@ def test_our_own_source_does_not_outrank_itself(plane: Plane) -> None:
     on(plane, scenario)
 
 
-def test_a_new_session_finds_the_same_rows_and_has_nothing_to_write(plane: Plane) -> None:
+def test_a_new_session_finds_the_same_rows_and_has_nothing_to_write(wire: FakePlane | VppPlane) -> None:
     async def scenario(sink: FibSink) -> None:
         await write(sink, EVERY_KIND)
-        requests = await plane.route_requests()
+        requests = await wire.route_requests()
         await sink.close()
-        later = plane.sink(FibEntries())
+        later = wire.sink(FibEntries())
         await later.connect()
         wanted = plan(later, EVERY_KIND)
         held = await own_rows(later)
@@ -161,15 +161,15 @@ def test_a_new_session_finds_the_same_rows_and_has_nothing_to_write(plane: Plane
             if later.entries.intern(held[key]) != entry
         }
         assert EVERY_KIND.keys() == held.keys()
-        assert requests == await plane.route_requests()
+        assert requests == await wire.route_requests()
         await later.close()
 
-    on(plane, scenario)
+    on(wire, scenario)
 
 
-def test_two_sessions_see_the_same_rows(plane: Plane) -> None:
+def test_two_sessions_see_the_same_rows(wire: FakePlane | VppPlane) -> None:
     async def scenario(sink: FibSink) -> None:
-        beside = plane.sink(sink.entries)
+        beside = wire.sink(sink.entries)
         await beside.connect(read_only=True)
         assert sink.own_source == beside.own_source
         await asyncio.gather(write(sink, {PREFIX: PLAIN}), own_rows(beside))
@@ -177,7 +177,7 @@ def test_two_sessions_see_the_same_rows(plane: Plane) -> None:
         await beside.close()
         assert {PREFIX: PLAIN} == await own_rows(sink)
 
-    on(plane, scenario)
+    on(wire, scenario)
 
 
 def test_a_hundred_thousand_rows_are_read_as_they_were_written(plane: Plane) -> None:

@@ -1,7 +1,14 @@
 """Links that are renamed, enslaved, moved or odd, and the addresses on them."""
 
+import subprocess
+
+import numpy as np
+
+from rtagent.vector.keys import AF_INET
+from rtagent.vector.nexthops import NO_GROUP
 from tests.kernel.mirror import Mirror, Path
 from tests.kernel.oracle import disagreements
+from tests.lab.bulk import add_routes, gateways, prefixes4
 
 
 def test_a_renamed_link_is_the_same_port(router, mirror):
@@ -158,3 +165,15 @@ def test_a_burst_of_links_leaves_the_same_state_as_a_fresh_dump(router, mirror):
     assert disagreements(mirror, router) == []
     with Mirror(router.name) as fresh:
         assert mirror.fib() == fresh.fib()
+
+
+def test_routes_that_the_kernel_is_still_flushing_are_gone_in_the_end(router):
+    """The link's message comes first, then the routes go without one: a dump that begins at once sees some of them."""
+    add_routes(router, prefixes4(300_000), gateways(AF_INET, 50), router.ip_json("link show e0")[0]["ifindex"])
+    with Mirror(router.name, remember_writes=False) as mirror:
+        links, rib = mirror.store.topology.links, mirror.store.rib
+        with subprocess.Popen(["ip", "-n", router.name, "link", "set", "e0", "down"]):
+            mirror.until(lambda: not next(link for link in links.values() if link.name == "e0").up)
+            mirror.settle()
+        assert router.ip("route show dev e0") == ""
+        assert np.count_nonzero(rib.group[: rib.table.size] != NO_GROUP) < 100

@@ -16,7 +16,7 @@ _CONFIG = """
 unix {{ nodaemon cli-listen {folder}/cli.sock runtime-dir {folder} {poll} }}
 socksvr {{ socket-name {folder}/api.sock }}
 api-segment {{ prefix {prefix} }}
-statseg {{ socket-name {folder}/stats.sock page-size 4k size 64m }}
+statseg {{ socket-name {folder}/stats.sock page-size 4k size 256m }}
 memory {{ main-heap-size {heap} main-heap-page-size 4k }}
 buffers {{ page-size 4k buffers-per-numa 8192 }}
 plugins {{ {path} plugin default {{ disable }} {plugins} }}

@@ -90,7 +90,7 @@ def test_a_hundred_thousand_prefixes_and_twenty_thousand_changes_while_vpp_forwa
     run("kill", "-INT", str(stream.pid))
     stream.wait()
     sent, received = (int(text) for text in re.findall(r"(\d+) (?:packets transmitted|received)", stream.text()))
-    assert sent > 1000
+    assert sent > 100
     assert sent - received <= 1, stream.text()  # the last one may be under way when ping is told to end
 
 
