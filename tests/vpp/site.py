@@ -33,6 +33,7 @@ class VppSite:
             self.router.ip(f"addr add 2001:db8:{number}::1/64 dev e{number} nodad")
         lab.veth(self.wire, "v8", self.left, "h0")
         lab.veth(self.wire, "v9", self.right, "h0")
+        self.bulk = bulk
         plugins, path = ((plugin.NAME,), plugin.built()) if bulk else ((), None)
         self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy, plugins=plugins, plugin_path=path)
         self.control = str(lab.folder / "control.sock")
@@ -99,11 +100,15 @@ class VppSite:
         return rows
 
     def count_writes(self) -> int:
-        """Return how many route messages VPP has received since ``forget_writes``, by its own API trace."""
+        """Return how many writes of a route VPP has received since ``forget_writes``, by what it has counted itself."""
         text = self.vpp.ctl("api trace dump")
-        return sum(text.count(name) for name in ("vl_api_ip_route_add_del", "vl_api_mpls_route_add_del"))
+        counted = plugin.counters(self.vpp) if self.bulk else {}
+        bulk = sum(int(number) for name, number in counted.items() if name.startswith("apply: rows"))
+        return bulk + sum(text.count(name) for name in ("vl_api_ip_route_add_del", "vl_api_mpls_route_add_del"))
 
     def forget_writes(self) -> None:
-        """Start VPP's API trace anew."""
+        """Start VPP's API trace anew, and the plugin's counters."""
+        if self.bulk:
+            self.vpp.ctl("clear fibbulk")
         self.vpp.ctl("api trace free")
         self.vpp.ctl("api trace on")
