@@ -27,7 +27,7 @@ _FEW = 200_000
 
 
 def bulk_apply(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float]:
-    """Routes a second through the plugin, added, moved to other next hops, removed and read; medians of some rounds."""
+    """Return routes a second through the plugin, added, moved to other next hops, removed and read; medians of some rounds."""
     with Lab() as lab:
         router, peer = lab.namespace("router"), lab.namespace("peer")
         lab.veth(router, "e0", peer, "e0")
@@ -41,23 +41,30 @@ def bulk_apply(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float]:
 
 
 def first_sync_bulk(routes: int = 1_000_000) -> dict[str, float]:
-    """Kernel routes into an empty VPP with the plugin, end to end; a restart with nothing changed."""
+    """Return how fast kernel routes come into an empty VPP with the plugin, and a restart with nothing changed."""
     with Lab() as lab:
         site = VppSite(lab, heap="3G", busy=True, bulk=True)
         site.start_vpp()
-        vppctl_s = vppctl_seconds(site.vpp, routes, "host-v0")
+        idle_s = site.vpp.cpu_s()
+        vppctl_s = vppctl_seconds(site.vpp, routes, "host-v0", remove=False)
+        vppctl_cpu_s = site.vpp.cpu_s() - idle_s
         site.vpp.kill()
         site.start_vpp()
         (link,) = site.router.ip_json("link show e0")
         add_routes(site.router, prefixes4(routes), gateways(AF_INET, GROUPS), link["ifindex"])
         settings = load(site.config)
+        began_vpp_s, began_s = site.vpp.cpu_s(), time.process_time()
         first_s, writes = asyncio.run(sync(settings))
+        vpp_cpu_s, cpu_s = site.vpp.cpu_s() - began_vpp_s, time.process_time() - began_s
         again_s, again_writes = asyncio.run(sync(settings))
         slices = counters(site.vpp)
     return {
         "routes_per_s": routes / first_s,
         "vppctl_routes_per_s": routes / vppctl_s,
         "ratio": vppctl_s / first_s,
+        "agent_cpu_s": cpu_s,
+        "vpp_cpu_s": vpp_cpu_s,
+        "vppctl_cpu_s": vppctl_cpu_s,
         "writes": float(writes),
         "restart_s": again_s,
         "restart_writes": float(again_writes),
@@ -65,12 +72,13 @@ def first_sync_bulk(routes: int = 1_000_000) -> dict[str, float]:
     }
 
 
-def vppctl_seconds(vpp: Vpp, routes: int, port: str) -> float:
-    """Seconds that VPP takes to add so many routes by itself; they are removed again."""
+def vppctl_seconds(vpp: Vpp, routes: int, port: str, *, remove: bool = True) -> float:
+    """Return the seconds that VPP takes to add so many routes by itself."""
     began = time.perf_counter()
     vpp.ctl(f"ip route add 1.0.0.0/24 count {routes} via 10.0.0.2 {port}")
     taken = time.perf_counter() - began
-    vpp.ctl(f"ip route del 1.0.0.0/24 count {routes} via 10.0.0.2 {port}")
+    if remove:
+        vpp.ctl(f"ip route del 1.0.0.0/24 count {routes} via 10.0.0.2 {port}")
     return taken
 
 

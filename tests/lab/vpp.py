@@ -70,6 +70,12 @@ class Vpp:
         """Run a CLI command and return its output."""
         return run("vppctl", "-s", str(self.folder / "cli.sock"), *command.split(), timeout_s=timeout_s)
 
+    def cpu_s(self) -> float:
+        """Return the processor time that its main thread has taken, idle polling included."""
+        assert self.process is not None
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
     def port(self, interface: str) -> str:
         """Make a port on a link of the namespace, set it up, return its name in VPP."""
         name = self.ctl(f"create host-interface name {interface}").strip()
