@@ -140,8 +140,8 @@ class Answers:
         settled = asyncio.ensure_future(self._settle())  # not in a TaskGroup: the answer may be broken off at a yield
         try:
             while not settled.done():
-                await asyncio.wait([settled], timeout=_TOLD_EVERY_S)
                 yield {"waiting": len(self._mirror.ledger.unsettled()), "reasons": self._troubles()}
+                await asyncio.wait([settled], timeout=_TOLD_EVERY_S)
             settled.result()
         finally:
             settled.cancel()

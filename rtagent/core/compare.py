@@ -67,7 +67,10 @@ class Comparison:
 
     def _forwards_alike(self, row: int) -> bool:
         """Whether the stronger source's entry does what ours would: an interface's own connected prefix, usually."""
-        return self._ledger.foreign[row].entry == self._wanted(row)
+        foreign = self._ledger.foreign.get(row)
+        if foreign is None:  # the kernel itself passes over the route
+            return bool(self._ledger.installed[row] == NO_ENTRY)
+        return foreign.entry == self._wanted(row)
 
     def _wanted(self, row: int) -> int:
         group = int(self._store.rib.group[row])

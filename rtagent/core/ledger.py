@@ -21,7 +21,7 @@ from rtagent.core.resolve import Resolver
 from rtagent.core.rib import Rib
 from rtagent.core.sink import Plan
 from rtagent.vector.fib import NO_ENTRY, FibVector, State
-from rtagent.vector.keys import FAMILY_NAMES
+from rtagent.vector.keys import FAMILY_NAMES, Keys
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.routes import RTPROT_KERNEL, TOS_LOCAL_TABLE
 
@@ -230,6 +230,10 @@ class Ledger:
             hidden = present & (rib.tos[rows] != TOS_LOCAL_TABLE) & cover.covered(rib.table.keys.take(rows))
             wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
             reason[hidden] = self._resolver.reason_number(f"shadowed by the local route {cover.text}")
+        if rib.divided:
+            hidden = present & (rib.tos[rows] != TOS_LOCAL_TABLE) & np.isin(rows, rib.table.find(Keys.of(rib.divided)))
+            wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
+            reason[hidden] = self._resolver.reason_number("shadowed by a source-specific route of the same prefix")
         by_tos = present & (rib.tos[rows] != 0) & (rib.tos[rows] != TOS_LOCAL_TABLE)
         if by_tos.any():
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED

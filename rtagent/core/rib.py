@@ -9,7 +9,9 @@ by one, by the kernel's own rules:
 * IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
   is not dead is used. A replace changes the first entry of its tos and metric.
 * IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
-  carries all of its nexthops; routes without a gateway stand side by side.
+  carries all of its nexthops; routes without a gateway stand side by side. Where a prefix, ::/0 excepted, has a
+  source-specific route as well, its other entries in that table are never used, whatever the source
+  (fib6_node_lookup_1).
 
 Rows touched by an apply are remembered until ``take_touched``: the decision looks at those, and at nothing else.
 """
@@ -57,8 +59,9 @@ class Rib:
         """The best entry's nexthop group; NO_GROUP where the kernel holds no route."""
         self.several: dict[int, list[Entry]] = {}
         """All entries, in the kernel's order, of the rows that have more than one."""
-        self.covers: tuple[Key, ...] = ()
-        """IPv6 prefixes of the local table, which hide longer ones of main, as of the last ``take_touched``."""
+        self._covers: tuple[Key, ...] = ()
+        self.divided: set[Key] = set()
+        """IPv6 prefixes with source-specific routes, because of which the kernel passes over their other entries."""
         self._covers_changed = False
         self._is_dead = is_dead
         self._has_several = np.empty(16, bool)
@@ -112,6 +115,19 @@ class Rib:
         """Have these rows decided again."""
         self._touched.append(rows)
 
+    def divide(self, key: Key, *, by_source: bool) -> None:
+        """Say whether an IPv6 prefix has source-specific routes."""
+        (self.divided.add if by_source else self.divided.discard)(key)
+        row = self.table.find(Keys.of([key]))
+        self.touch(row[row >= 0])
+
+    @property
+    def covers(self) -> tuple[Key, ...]:
+        """IPv6 prefixes of the local table, which hide longer ones of main."""
+        if self._covers_changed:
+            self._find_covers()
+        return self._covers
+
     @property
     def has_touched(self) -> bool:
         """Whether any row waits for a decision."""
@@ -146,8 +162,8 @@ class Rib:
         kinds = [self.groups[number].kind for number in self.group[rows].tolist()]
         keys = zip(self.table.keys.take(rows), kinds, strict=True)
         covers = tuple(sorted(key for key, kind in keys if kind is not Kind.THROW))
-        if covers != self.covers:
-            self.covers, self._all_touched = covers, True
+        if covers != self._covers:
+            self._covers, self._all_touched = covers, True
 
     def _initialise(self) -> None:
         size = self.table.size

@@ -8,6 +8,7 @@ arrives the resolver already disregards what is dead.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from rtagent.core.resolve import Resolver, Topology
 from rtagent.core.rib import Rib
 from rtagent.vector.batch import Change, Dump, KernelBatch, Row, UnsupportedRoute
 from rtagent.vector.fib import FibEntries
-from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Key
 from rtagent.vector.links import (
     IFF_FORWARDING,
     IFF_LOWER_UP,
@@ -52,6 +53,7 @@ class Store:
         """Routes whose key has no counterpart, by what tells them apart."""
         self.on_links_changed: Callable[[], None] = lambda: None
         """Called when links came, went or were renamed: pairs are named after links."""
+        self._source_specific: Counter[Key] = Counter()
         self._generation = 0
         self._dumping: dict[Dump, int] = {}
         self._seen_rows: dict[Dump, set[RowKey]] = {}
@@ -63,7 +65,7 @@ class Store:
             Address: self._address_changed,
             Neighbor: lambda change: _kept(self.neighbors, change),
             Rule: lambda change: _kept(self.rules, change),
-            UnsupportedRoute: lambda change: _kept(self.unsupported, change),
+            UnsupportedRoute: self._unsupported_changed,
         }
 
     def begin(self, dump: Dump) -> None:
@@ -194,6 +196,17 @@ class Store:
             self._requests |= routes
         elif not change.gone and not known:
             self._request(address.ifindex, routes, flags=NH_DEAD)
+
+    def _unsupported_changed(self, change: Change) -> None:
+        row = change.row
+        assert isinstance(row, UnsupportedRoute)
+        before = len(self.unsupported)
+        _kept(self.unsupported, change)
+        if len(self.unsupported) != before and row.family == AF_INET6:
+            key = Key.parse(row.prefix, row.table)
+            self._source_specific[key] += len(self.unsupported) - before
+            if key.length:
+                self.rib.divide(key, by_source=self._source_specific[key] > 0)
 
     def _request(self, ifindex: int, dumps: frozenset[Dump], flags: int = 0) -> None:
         """Ask for dumps if there is a nexthop over this link, with these flags when the kernel last showed it.

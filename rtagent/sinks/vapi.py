@@ -26,6 +26,8 @@ from rtagent.wire.vapi.framing import Framer, Frames
 
 _CLIENT_NAME = "rtagent"
 _CONNECT_TIMEOUT_S = 30.0
+_SILENCE_S = 60.0
+"""VPP says nothing at all while it prepares a large dump; a minute is ten times the longest seen."""
 _UNANSWERED_MESSAGES = 65_536
 _MANY_UNANSWERED = 1024
 _REST_S = 0.002
@@ -155,6 +157,9 @@ class VapiClient:
         self._context = 0
         self._welcome: asyncio.Future[MessageTable] = asyncio.get_running_loop().create_future()
         self._stream = VapiStream(peer, self._receive, self.close)
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._silence = self._loop.call_later(_SILENCE_S, self._look_for_silence)
 
     @classmethod
     async def connect(cls, path: str, events: Collection[str] = ()) -> VapiClient:
@@ -250,6 +255,7 @@ class VapiClient:
             return
         self._why_lost = why
         self.lost = True
+        self._silence.cancel()
         self.stirred.set()
         self._stream.close()
         if not self._welcome.done():
@@ -282,13 +288,24 @@ class VapiClient:
         self._context = (first + count) % _CONTEXTS
         return first
 
+    def _look_for_silence(self) -> None:
+        """Give up on a VPP that owes answers and says nothing: a hung one would hold us for ever."""
+        quiet_s = self._loop.time() - self._heard_at
+        if self._questions and quiet_s >= _SILENCE_S:
+            self.close(f"VPP owes {self._unanswered()} answers and has said nothing for {quiet_s:.0f} s")
+            return
+        self._silence = self._loop.call_later(max(_SILENCE_S / 10, _SILENCE_S - quiet_s), self._look_for_silence)
+
     def _ask(self, question: _Question, request: memoryview) -> None:
         if self.lost:
             raise Disconnected(self._why_lost)
+        if not self._questions:
+            self._heard_at = self._loop.time()  # silence counts from the oldest question
         self._questions.append(question)
         self._stream.write(request)
 
     def _receive(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
         try:
             frames = self._framer.feed(data)
             if frames is not None:

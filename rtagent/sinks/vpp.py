@@ -32,6 +32,7 @@ from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import Neighbor
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
+from rtagent.wire.vapi.hosts import with_attached_hosts
 from rtagent.wire.vapi.paths import PathLists
 from rtagent.wire.vapi.retvals import NO_SUCH_FIB, retval_text
 from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
@@ -150,7 +151,7 @@ class VppFib:
         yield await self._read_labels(client)
         if has_bulk(client):
             async for held in read_bulk(client, self._own_source, self._paths):
-                yield _in_kernel(self._of_tables(held))
+                yield self._in_kernel(self._of_tables(held))
             return
         for family, table in sorted(self._tables):
             if table != TABLE_MAIN:
@@ -212,7 +213,7 @@ class VppFib:
             return encode_lookups(keys, context, message_id=number, client_index=client_index)
 
         def decode(frames: Frames, _: NDArray[np.uint32]) -> None:
-            found.append(_in_kernel(decode_lookups(frames, self._paths)))
+            found.append(self._in_kernel(decode_lookups(frames, self._paths)))
 
         answered = await client.send(len(keys), "ip_route_lookup_v2_reply", encode, decode)
         await asyncio.wait([answered])
@@ -291,7 +292,7 @@ class VppFib:
 
     def _held(self, client: VapiClient, parts: list[Frames]) -> FibVector:
         try:
-            return _in_kernel(decode_details(Frames.concat(parts), self._paths))
+            return self._in_kernel(decode_details(Frames.concat(parts), self._paths))
         except MalformedMessage as error:
             raise client.give_up(error) from None
 
@@ -299,6 +300,14 @@ class VppFib:
         """Return the rows of tables that a route may forward by: not those that VPP keeps to itself."""
         known = [table << 8 | family for family, table in self._tables if table != TABLE_MAIN]
         return held.take(np.isin(held.keys.meta >> _BYTE, np.array(known, np.uint64)))
+
+    def _in_kernel(self, held: FibVector) -> FibVector:
+        """Return rows with the kernel's table numbers instead of VPP's, and attached hosts as they were written."""
+        keys = held.keys
+        main = np.uint64(TABLE_MAIN) << _TABLE_SHIFT
+        meta = np.where(keys.table == 0, keys.meta | main, keys.meta)
+        moved = FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
+        return with_attached_hosts(moved, self.entries)
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
         for number in np.unique(keys.meta >> _BYTE).tolist():
@@ -346,11 +355,3 @@ def _in_vpp(keys: Keys) -> Keys:
     """Return keys with VPP's table numbers instead of the kernel's."""
     main = keys.table == TABLE_MAIN
     return Keys(keys.hi, keys.lo, np.where(main, keys.meta & _META_MASK, keys.meta))
-
-
-def _in_kernel(held: FibVector) -> FibVector:
-    """Return rows with the kernel's table numbers instead of VPP's."""
-    keys = held.keys
-    main = np.uint64(TABLE_MAIN) << _TABLE_SHIFT
-    meta = np.where(keys.table == 0, keys.meta | main, keys.meta)
-    return FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)

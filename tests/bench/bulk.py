@@ -27,7 +27,7 @@ _FEW = 200_000
 
 
 def bulk_apply(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float]:
-    """Return routes a second through the plugin, added, moved to other next hops, removed and read; medians of some rounds."""
+    """Return routes a second through the plugin, added, moved to other next hops, removed and read; medians."""
     with Lab() as lab:
         router, peer = lab.namespace("router"), lab.namespace("peer")
         lab.veth(router, "e0", peer, "e0")

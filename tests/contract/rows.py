@@ -59,6 +59,12 @@ EVERY_KIND: dict[Key, FibEntry] = {
     Key.parse("104"): unicast(FibPath(b"", 1, 1, (), AF_INET)),
     Key.parse("1048575"): FibEntry(FibKind.BLACKHOLE),
 }
+ATTACHED_HOSTS: dict[Key, FibEntry] = {
+    Key.parse("1.0.11.1"): unicast(FibPath(b"", 1, 1, (), AF_INET)),
+    Key.parse("1.0.12.1"): unicast(FibPath(b"", 1, 1, (), AF_INET), FibPath(VIA4_OTHER, 2, 3)),
+    Key.parse("2001:db8:6::1"): unicast(FibPath(b"", 1, 1, (), AF_INET6)),
+}
+"""What VPP shows another way than it was written."""
 assert len(EVERY_KIND[Key.parse("1.0.6.0/24")].paths[1].labels) == MAX_LABELS
 
 

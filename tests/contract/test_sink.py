@@ -12,7 +12,18 @@ from rtagent.core.sink import Disconnected, FibSink, Plan
 from rtagent.vector.fib import FibEntries, FibEntry
 from rtagent.vector.keys import AF_INET, TABLE_MAIN, Key, Keys
 from tests.contract.planes import FakePlane, Plane, VppPlane
-from tests.contract.rows import BLACKHOLE, EVERY_KIND, NO_PORT, OTHER_WAY, PLAIN, all_rows, own_rows, plan, write
+from tests.contract.rows import (
+    ATTACHED_HOSTS,
+    BLACKHOLE,
+    EVERY_KIND,
+    NO_PORT,
+    OTHER_WAY,
+    PLAIN,
+    all_rows,
+    own_rows,
+    plan,
+    write,
+)
 
 PREFIX = Key.parse("192.0.2.0/24")
 ABSENT = Key.parse("198.51.100.0/24")
@@ -40,6 +51,18 @@ def test_rows_are_read_as_they_were_written(plane: Plane) -> None:
         retval = await write(sink, EVERY_KIND)
         assert [0] * len(EVERY_KIND) == retval.tolist()
         assert EVERY_KIND == await own_rows(sink)
+
+    on(plane, scenario)
+
+
+def test_attached_hosts_are_read_as_they_were_written(plane: Plane) -> None:
+    async def scenario(sink: FibSink) -> None:
+        await write(sink, ATTACHED_HOSTS)
+        assert ATTACHED_HOSTS == await own_rows(sink)
+        found = await sink.lookup(Keys.of(ATTACHED_HOSTS))
+        assert ATTACHED_HOSTS == {
+            key: sink.entries[entry] for key, entry in zip(found.keys, found.entry.tolist(), strict=True)
+        }
 
     on(plane, scenario)
 

@@ -7,6 +7,7 @@ it does for a busy agent, and is taken in one go.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -17,12 +18,12 @@ from rtagent.agent.pairs import join, memory_ports
 from rtagent.agent.reconciler import Reconciler
 from rtagent.core.ledger import Ledger
 from rtagent.core.rows import Rows
-from rtagent.core.sink import Plan
+from rtagent.core.sink import FibSink, Plan
 from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import NO_ENTRY, FibEntries
-from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN, Key
+from rtagent.vector.keys import TABLE_MAIN, Key
 from rtagent.vector.links import IFF_LOOPBACK
 from rtagent.vector.nexthops import NexthopGroups
 
@@ -66,18 +67,21 @@ class Mirror:
 
     def __init__(
         self, netns: str, *, receive_buffer_bytes: int = 16 << 20, pairs: Mapping[str, str] | None = None,
-        fib: WatchedFib | None = None, entries: FibEntries | None = None, remember_writes: bool = True,
+        fib: FibSink | None = None, entries: FibEntries | None = None, remember_writes: bool = True,
     ) -> None:  # fmt: skip
         self.groups = NexthopGroups()
-        self.entries = entries or FibEntries()
+        self.entries = FibEntries() if entries is None else entries
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
-        self.sink = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
+        self.sink: Any = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
         self.source = KernelSource(
             self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
         )
-        self.reconciler = Reconciler(self.store, self.ledger, self.sink, may_remove=lambda: self.source.in_sync)
-        self.store.on_links_changed = self._join_pairs
+        self.reconciler = Reconciler(
+            self.store, self.ledger, self.sink,
+            may_remove=lambda: self.source.in_sync, on_connected=self._join_pairs,
+        )  # fmt: skip
+        self.store.on_links_changed = self.sink.on_ports_changed = self._join_pairs
         self._pairs = dict(pairs or {})
         self._news = asyncio.Event()
         self._runner = asyncio.Runner()
@@ -91,6 +95,7 @@ class Mirror:
         for task in self._tasks:
             task.cancel()
         self._run(_ended(self._tasks))
+        self._run(self.sink.close())
         self._runner.close()
 
     def settle(self) -> None:
@@ -114,7 +119,7 @@ class Mirror:
         """Return what the FIB holds at this moment."""
         names = {port.interface: port.name for port in self.sink.ports.values()}
         held: Fib = {}
-        for row in self._run(_read(self.sink)):
+        for row in self._run(_own(self.sink)):
             entry = self.entries[row[1]]
             paths = frozenset(
                 Path(_text(path.via), names.get(path.interface, f"#{path.interface}"), path.weight)
@@ -139,13 +144,6 @@ class Mirror:
         rows = [row for row in Rows(self.store, self.ledger, self.entries, {})() if row["table"] == table]
         return next((row["state"], row["reason"]) for row in rows if row.get("prefix") == prefix)
 
-    def match(self, address: str, table: int = TABLE_MAIN) -> Forwarding | None:
-        """Return what happens to a packet to an address."""
-        key = Key.parse(address, table)
-        assert key.family in (AF_INET, AF_INET6)
-        found = self.sink.match(table, key.family, key.bits)
-        return None if found is None else self.fib_now()[table, found[0].text]
-
     def take_writes(self) -> list[tuple[str, str]]:
         """Return what was written since the last call: ("set" or "remove", prefix)."""
         self.settle()
@@ -159,7 +157,8 @@ class Mirror:
     def _join_pairs(self) -> None:
         topology = self.store.topology
         links = list(topology.links.values())
-        self.sink.set_ports(memory_ports(links, self._pairs))
+        if isinstance(self.sink, MemoryFib):
+            self.sink.set_ports(memory_ports(links, self._pairs))
         named = self._pairs or {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
         topology.pairs, _ = join(links, self.sink.ports, named)
         self.store.topology_changed()
@@ -193,8 +192,9 @@ class Mirror:
         return self._runner.run(work)
 
 
-async def _read(sink: MemoryFib) -> list[tuple[Key, int]]:
-    return [row async for held in sink.read() for row in zip(held.keys, held.entry.tolist(), strict=True)]
+async def _own(sink: FibSink) -> list[tuple[Key, int]]:
+    own = [held.take(held.source == sink.own_source) async for held in sink.read()]
+    return [row for held in own for row in zip(held.keys, held.entry.tolist(), strict=True)]
 
 
 async def _turns(rounds: int) -> None:
@@ -206,7 +206,11 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _text(packed: bytes) -> str:
-    import ipaddress
+def matching(fib: Fib, address: str, table: int = TABLE_MAIN) -> Forwarding | None:
+    """Return what the longest prefix that covers an address does."""
+    covering = ((table, key.text) for key in Key.parse(address, table).covering())
+    return next((fib[key] for key in covering if key in fib), None)
 
+
+def _text(packed: bytes) -> str:
     return str(ipaddress.ip_address(packed)) if packed else ""

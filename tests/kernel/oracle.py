@@ -2,34 +2,52 @@
 
 The rules of the kernel that ``ip`` does not spell out: entries of a prefix are shown in the order in which they are
 tried; a dead next hop is passed over, one without carrier only where ignore_routes_with_linkdown says so. The local
-table comes before main prefix by prefix in IPv4 (both are one trie), as a whole in IPv6.
+table comes before main prefix by prefix in IPv4 (both are one trie), as a whole in IPv6. An IPv6 prefix but ::/0 with a
+source-specific route is not used for other sources.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 from math import gcd
 from typing import Any
 
-from tests.kernel.mirror import Fib, Forwarding, Mirror, Path
-from tests.lab.lab import CommandFailed, Namespace
+from tests.kernel.mirror import Fib, Forwarding, Mirror, Path, matching
+from tests.lab.lab import Namespace
 
 IPNetwork = Any  # ipaddress has no public type for "a network of either family"
 TABLES = {"main": 254, "local": 255, "default": 253}
 SHOWN = {"unicast", "local", "blackhole", "unreachable", "prohibit"}
-FIRST = {"inet": "-4", "inet6": "-6"}
+NOT_MIRRORED = {"local", "broadcast", "anycast", "multicast"}
+FAMILIES = {"inet": 4, "inet6": 6}
 SAMPLES = 8
 ELSEWHERE = {4: "100.64.0.1", 6: "3fff::1"}
 
+_REFUSALS = {"Invalid argument": "blackhole", "No route to host": "unreachable", "Permission denied": "prohibit",
+             "Network is unreachable": "unreachable"}  # fmt: skip
+_LINK_LOCAL = ipaddress.ip_network("fe80::/10")
+_MULTICAST = ipaddress.ip_network("ff00::/8")
 
-def kernel_fib(namespace: Namespace) -> Fib:
-    """Return what the kernel would forward by, table by table."""
-    ignoring = {family: _ignoring_linkdown(namespace, family) for family in FIRST}
-    nexthops = {row["id"]: row for row in namespace.ip_json("-d nexthop show")}
+
+def kernel_fib(namespace: Namespace, ports: Mapping[str, str] | None = None) -> Fib:
+    """Return what the kernel would forward by, table by table; ``ports``: the devices that count, and their names."""
+    named = _named(_everything(namespace), ports)
+    return {key: forwarding for key, forwarding in named.items() if forwarding.type in SHOWN}
+
+
+def _everything(namespace: Namespace) -> Fib:
+    """Return the same with what no data plane is given: throw routes, and routes over no port."""
+    links, nexthops = namespace.ip_answers(["link show", "nexthop show"], "-d")
+    (inet,) = namespace.ip_answers(["route show table all"], "-d", "-4")
+    (inet6,) = namespace.ip_answers(["route show table all"], "-d", "-6")
+    ignoring = _ignoring_linkdown(namespace, {row["ifname"] for row in links})
+    objects = {row["id"]: row for row in nexthops}
     fib: Fib = {}
     local: set[str] = set()
-    for family, option in FIRST.items():
-        for route in namespace.ip_json(f"{option} -d route show table all"):
+    divided: set[tuple[int, str]] = set()
+    for family, routes in (("inet", inet), ("inet6", inet6)):
+        for route in routes:
             table = TABLES.get(str(route.get("table", "main"))) or int(route["table"])
             prefix = _prefix(route["dst"], family)
             if table == TABLES["local"]:
@@ -43,15 +61,27 @@ def kernel_fib(namespace: Namespace) -> Fib:
             network = ipaddress.ip_network(prefix)
             if family == "inet6" and (network.subnet_of(_LINK_LOCAL) or network.subnet_of(_MULTICAST)):
                 continue
-            forwarding = _forwarding(route, nexthops, ignoring[family])
+            forwarding = _forwarding(route, objects, ignoring[family])
+            if "from" in route and network.prefixlen:
+                divided.add((table, prefix))
             if forwarding is not None and "from" not in route and not int(str(route.get("tos", "0")), 0):
                 fib[table, prefix] = forwarding
     covers = [ipaddress.ip_network(prefix) for prefix in local if ":" in prefix]
     return {
         (table, prefix): forwarding
         for (table, prefix), forwarding in fib.items()
-        if forwarding.type in SHOWN
-        and not (table == TABLES["main"] and prefix not in local and _within(prefix, covers))
+        if prefix in local or not ((table, prefix) in divided or (table == TABLES["main"] and _within(prefix, covers)))
+    }
+
+
+def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
+    """Return the FIB with devices by the names of their ports, and without what leaves through any other."""
+    if ports is None:
+        return fib
+    return {
+        key: Forwarding(kind, frozenset(path._replace(dev=ports[path.dev]) for path in paths))
+        for key, (kind, paths) in fib.items()
+        if all(path.dev in ports for path in paths)
     }
 
 
@@ -60,24 +90,18 @@ def _within(prefix: str, covers: list[IPNetwork]) -> bool:
     return any(cover.version == network.version and network.subnet_of(cover) for cover in covers)
 
 
-def kernel_way(namespace: Namespace, address: str) -> tuple[str, str] | str:
-    """Return (gateway, device) that the kernel picks for an address, or the word for why it picks none."""
-    try:
-        route = namespace.ip_json(f"route get {address}")[0]
-    except CommandFailed as refused:
-        text = str(refused)
-        words = {"Invalid argument": "blackhole", "No route to host": "unreachable", "Permission denied": "prohibit",
-                 "Network is unreachable": "unreachable"}  # fmt: skip
-        return next(word for said, word in words.items() if said in text)
-    if route.get("type", "unicast") in ("blackhole", "unreachable", "prohibit"):
+def kernel_ways(namespace: Namespace, addresses: Sequence[str]) -> list[tuple[str, str] | str]:
+    """Return (gateway, device) that the kernel picks for each address, or the word for why it picks none."""
+    return [_way(answer) for answer in namespace.ip_answers([f"route get {address}" for address in addresses])]
+
+
+def _way(answer: Any) -> tuple[str, str] | str:
+    if isinstance(answer, str):
+        return next(word for said, word in _REFUSALS.items() if said in answer)
+    route = answer[0]
+    if route.get("type", "unicast") != "unicast":
         return str(route["type"])
-    if route.get("type") == "local":
-        return "local"
     return route.get("gateway") or route.get("via", {}).get("host", ""), route["dev"]
-
-
-_LINK_LOCAL = ipaddress.ip_network("fe80::/10")
-_MULTICAST = ipaddress.ip_network("ff00::/8")
 
 
 def _prefix(text: str, family: str) -> str:
@@ -93,13 +117,13 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
     ways = route.get("nexthops") or [route]
     known = nexthops.get(route.get("nhid"))
     if known is not None:
-        if known.get("blackhole") is not None:
+        if "blackhole" in known:
             return Forwarding("blackhole")
         members = known.get("group")
         ways = [
             nexthops[member["id"]] | {"weight": member.get("weight", 1)} for member in members or [{"id": known["id"]}]
         ]
-        if any(way.get("blackhole") is not None for way in ways):
+        if any("blackhole" in way for way in ways):
             return Forwarding("blackhole")
     weights: dict[tuple[str, str], int] = {}
     for way in ways:
@@ -114,31 +138,46 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
     return Forwarding("unicast", frozenset(Path(*pair, weight // common) for pair, weight in weights.items()))
 
 
-def _ignoring_linkdown(namespace: Namespace, family: str) -> set[str]:
-    """Return the devices over which a route without carrier is passed over."""
-    version = "ipv4" if family == "inet" else "ipv6"
-    text = namespace.run("sh", "-c", f"grep -H . /proc/sys/net/{version}/conf/*/ignore_routes_with_linkdown")
-    on = {line.split("/")[6] for line in text.splitlines() if line.endswith(":1")}
-    everything = {row["ifname"] for row in namespace.ip_json("link show")}
-    return everything if family == "inet" and "all" in on else on
+def _ignoring_linkdown(namespace: Namespace, devices: set[str]) -> dict[str, set[str]]:
+    """Return by family the devices over which a route without carrier is passed over."""
+    text = namespace.run("sh", "-c", "grep -H . /proc/sys/net/ipv[46]/conf/*/ignore_routes_with_linkdown")
+    on = [line.split("/") for line in text.splitlines() if line.endswith(":1")]
+    ignoring = {family: {parts[6] for parts in on if parts[4] == f"ipv{FAMILIES[family]}"} for family in FAMILIES}
+    if "all" in ignoring["inet"]:
+        ignoring["inet"] |= devices
+    return ignoring
 
 
-def disagreements(mirror: Mirror, namespace: Namespace) -> list[str]:
+def disagreements(
+    mirror: Mirror, namespace: Namespace, addresses: Sequence[str] = (), ports: Mapping[str, str] | None = None
+) -> list[str]:
     """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets."""
-    held, wanted = mirror.fib(), kernel_fib(namespace)
+    held, everything = mirror.fib(), _named(_everything(namespace), ports)
+    wanted = {key: forwarding for key, forwarding in everything.items() if forwarding.type in SHOWN}
     found = [
         f"table {table} {prefix}: FIB {held.get((table, prefix))}, kernel {wanted.get((table, prefix))}"
         for table, prefix in sorted(held.keys() | wanted.keys())
         if held.get((table, prefix)) != wanted.get((table, prefix))
     ]
-    sampled = [prefix for table, prefix in sorted(wanted) if table == TABLES["main"]][:SAMPLES]
-    for prefix in sampled:
-        network = ipaddress.ip_network(prefix)
-        address = (
-            str(network[-2 if network.num_addresses > 1 else 0]) if network.prefixlen else ELSEWHERE[network.version]
-        )
-        ours, theirs = mirror.match(address), kernel_way(namespace, address)
-        assert ours is not None
-        if theirs not in ({(path.via, path.dev) for path in ours.paths} or {ours.type}):
+    sampled = [_within_prefix(prefix) for table, prefix in sorted(wanted) if table == TABLES["main"]][:SAMPLES]
+    sampled += addresses
+    for address, theirs in zip(sampled, kernel_ways(namespace, sampled), strict=True):
+        forwarding = matching(everything, address)
+        if forwarding is not None and forwarding.type not in SHOWN:
+            continue  # no data plane is given that route: packets take what covers it
+        if isinstance(theirs, tuple) and ports is not None:
+            if theirs[1] not in ports:
+                continue
+            theirs = theirs[0], ports[theirs[1]]
+        ours = matching(held, address)
+        expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
+        if theirs not in expected | NOT_MIRRORED:
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
     return found
+
+
+def _within_prefix(prefix: str) -> str:
+    network = ipaddress.ip_network(prefix)
+    if not network.prefixlen:
+        return ELSEWHERE[network.version]
+    return str(network[-2 if network.num_addresses > 1 else 0])

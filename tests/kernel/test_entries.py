@@ -155,8 +155,6 @@ def test_a_source_specific_route_is_shown_and_not_installed(router, mirror):
     assert mirror.state(P6) == (
         "unsupported", "from 2001:db8:a::/64 metric 1024: source-specific routes have no counterpart",
     )  # fmt: skip
-    router.ip(f"-6 route add {P6} via 2001:db8:1::2")
-    assert mirror.paths(P6) == {VIA6[1]}
     router.ip(f"-6 route del {P6} from 2001:db8:a::/64")
     assert disagreements(mirror, router) == []
     assert list(mirror.store.unsupported) == []
@@ -249,3 +247,17 @@ def test_a_prefix_changed_a_hundred_times_in_one_batch_is_written_once(router, m
     router.ip_batch([f"route replace {P} via 10.0.{n % 3}.{n + 2}" for n in range(100)])
     assert mirror.take_writes() == [("set", P)]
     assert disagreements(mirror, router) == []
+
+
+def test_an_ipv6_prefix_with_a_source_specific_route_is_used_for_no_other_source(router, mirror):
+    plain, reason = "2001:db8:f1::/48", "shadowed by a source-specific route of the same prefix"
+    router.ip(f"route add {plain} via 2001:db8:1::2")
+    router.ip(f"route add {plain} from 2001:db8:99::/64 via 2001:db8:2::4")
+    assert mirror.state(plain) == ("shadowed", reason)
+    assert disagreements(mirror, router, ["2001:db8:f1::7"]) == []
+    router.ip(f"route del {plain} from 2001:db8:99::/64")
+    assert mirror.paths(plain) == {Path("2001:db8:1::2", "e1")}
+    router.ip("route add ::/0 via 2001:db8:1::2")
+    router.ip("route add ::/0 from 2001:db8:99::/64 via 2001:db8:2::4")
+    assert mirror.paths("::/0") == {Path("2001:db8:1::2", "e1")}
+    assert disagreements(mirror, router, ["3fff::1"]) == []

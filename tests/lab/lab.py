@@ -140,6 +140,24 @@ class Namespace:
         if done.returncode not in (0, 1 if force else 0):  # 255: a line that ip does not understand ends the batch
             raise CommandFailed(f"ip -batch: status {done.returncode}\n{done.stderr[-2000:]}")
 
+    def ip_answers(self, lines: Sequence[str], *options: str) -> list[Any]:
+        """Ask many questions in one process (``ip -j -batch``); a refused one is answered with the error's text."""
+        command = ["ip", "-n", self.name, "-j", *options, "-force", "-batch", "-"]
+        text = "\n".join(lines) + "\n"
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=False)
+        refused: dict[int, str] = {}
+        said = ""
+        for line in done.stderr.splitlines():
+            if line.startswith("Command failed -:"):
+                refused[int(line.rpartition(":")[2])] = said
+                said = ""
+            else:
+                said += line
+        given = iter(done.stdout.splitlines())
+        return [
+            refused[number] if number in refused else json.loads(next(given)) for number in range(1, len(lines) + 1)
+        ]
+
     def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
         """Run a command in the namespace and return its output. Raises CommandFailed."""
         return run(*self._inside(command), stdin=stdin, timeout_s=timeout_s)

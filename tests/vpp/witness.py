@@ -96,7 +96,8 @@ def _add(found: Fib, prefix: str, text: str, buckets: int) -> None:
     kind = next((kind for word, kind in _WORDS if word in text), "unicast")
     _, ways = found.setdefault(prefix, (kind, {}))
     if match := _VIA.search(text):
-        way = Way(match[1], match[2])
+        attached = match[1] == prefix.partition("/")[0]  # a single address without a gateway: VPP shows it as its own
+        way = Way("" if attached else match[1], match[2])
     elif match := _GLEAN.search(text):
         way = Way("", match[1])
     else:

@@ -1,0 +1,77 @@
+"""What a mirror believes about the kernel, as plain values: two mirrors of one kernel must believe the same.
+
+This sees more than the FIB does: an entry that is passed over today is the best one tomorrow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rtagent.core.rib import Entry
+from rtagent.core.store import Store, row_key
+from rtagent.vector.links import Link
+from rtagent.vector.nexthops import NexthopObject
+from tests.kernel.mirror import Mirror
+
+_NUD_PERMANENT = 0x80
+"""linux/neighbour.h; all other states pass by themselves."""
+_NEW_LINKS = -2
+"""NETCONFA_IFINDEX_DEFAULT: a policy that no link is subject to."""
+
+State = dict[str, dict[Any, Any]]
+
+
+def state(mirror: Mirror) -> State:
+    """Return everything that a mirror, once settled, holds of the kernel, part by part."""
+    store, topology = mirror.store, mirror.store.topology
+    return {
+        "links": {ifindex: _link(link) for ifindex, link in topology.links.items()},
+        "addresses": {key: row._replace(flags=0) for key, row in store.addresses.items()},
+        "nexthops": {
+            nhid: row._replace(nexthop=row.nexthop._replace(flags=0)) for nhid, row in topology.nexthops.items()
+        },
+        "policies": {where: True for where in topology.ignores_linkdown if where[1] != _NEW_LINKS},
+        "rules": store.rules,
+        "unsupported": {row_key(row): row.reason for row in store.unsupported.values()},
+        "neighbors": {key: row for key, row in store.neighbors.items() if row.state & _NUD_PERMANENT},
+        "routes": _routes(store),
+    }
+
+
+def differences(followed: State, fresh: State) -> list[str]:
+    """Return where the state built from notifications is not that of a fresh dump."""
+    return [
+        f"{part} {key}: from notifications {followed[part].get(key)}, from a fresh dump {fresh[part].get(key)}"
+        for part in followed
+        for key in sorted(followed[part].keys() | fresh[part].keys(), key=repr)
+        if followed[part].get(key) != fresh[part].get(key)
+    ]
+
+
+def _link(link: Link) -> Link:
+    return link._replace(operstate=0)
+
+
+def _nexthop(row: NexthopObject) -> NexthopObject:
+    return row._replace(nexthop=row.nexthop._replace(flags=0))
+
+
+def _routes(store: Store) -> dict[Any, Any]:
+    """Return the entries of each prefix in their order.
+
+    The nexthops of an entry are in none: IPv6 tells of them in another one than it dumps them in. The weight of a lone
+    one says nothing (IPv6 tells it, and does not dump it). Flags may be older in one of the two mirrors: what they say
+    is made up for by what is known of links.
+    """
+    table = store.rib.table
+    rows = zip(range(table.size), table.keys, table.live().tolist(), strict=True)
+    held = {(key.table, key.text): store.rib.entries(row) for row, key, live in rows if live}
+    return {key: [_entry(store, entry) for entry in entries] for key, entries in held.items() if entries}
+
+
+def _entry(store: Store, entry: Entry) -> Any:
+    group = store.groups[entry.group]
+    lone = len(group.nexthops) == 1
+    ways = sorted((way.via, way.ifindex, 1 if lone else way.weight, way.labels) for way in group.nexthops)
+    through = "its object's" if group.nhid else ways
+    return entry.metric, entry.tos, entry.protocol, group.kind.name, group.nhid, through
