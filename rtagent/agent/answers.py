@@ -64,6 +64,7 @@ class Answers:
             "sources": source.states(),
             "dataplane": {
                 "kind": mirror.settings.dataplane,
+                "bulk": mirror.sink.bulk,
                 "state": reconciler.state.value,
                 "trouble": reconciler.trouble,
             },

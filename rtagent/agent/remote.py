@@ -130,6 +130,11 @@ class RemoteFib:
         return self._own_source
 
     @property
+    def bulk(self) -> bool:
+        """Whether rows are written in bulk: none is written here."""
+        return False
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The interfaces at the time of ``connect``."""
         return self._ports

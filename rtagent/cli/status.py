@@ -54,7 +54,8 @@ def _show(status: dict[str, Any]) -> None:
     behind = [f"{part} {state}" for part, state in status["sources"].items() if state != "synced"]
     facts.add_row("kernel", output.word("synced") if not behind else ", ".join(behind))
     dataplane = status["dataplane"]
-    facts.add_row("data plane", output.word(dataplane["state"]) + f" ({dataplane['kind']})")
+    kind = dataplane["kind"] + (", bulk" if dataplane["bulk"] else "")
+    facts.add_row("data plane", f"{output.word(dataplane['state'])} ({kind})")
     lag = status["lag_ms"]
     if lag["samples"]:
         facts.add_row("lag", f"p50 {lag['p50']} ms, p99 {lag['p99']} ms (last {lag['samples']} writes)")

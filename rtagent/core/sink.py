@@ -52,6 +52,10 @@ class FibSink(Protocol):
         """The number in ``FibVector.source`` that marks our own rows."""
 
     @property
+    def bulk(self) -> bool:
+        """Whether the connected data plane takes rows by the thousand, not one by one (VPP with our plugin)."""
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The data plane's interfaces by name, as they were when we connected; ``wait_lost`` keeps them up to date."""
 

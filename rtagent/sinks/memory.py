@@ -46,6 +46,11 @@ class MemoryFib:
         return OWN_SOURCE
 
     @property
+    def bulk(self) -> bool:
+        """Whether rows go thousands at a time over a wire: there is none."""
+        return False
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The interfaces that exist."""
         return self._ports

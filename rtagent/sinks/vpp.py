@@ -10,6 +10,7 @@
 * **Tables**: the kernel's main table is VPP's 0, others have their own number (VPP's own table 254, if there is one,
   is out of reach). A table that VPP lacks is made before its first row; it is never removed, others may use it.
 * **Writing** is pipelined: a plan becomes one buffer for each slice of it, and the answers find their rows by context.
+* **In bulk**: where VPP has our plugin, IP rows go and come by it (``sinks.vpp_bulk``), else by stock messages.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
+from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibVector, Port
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
@@ -53,6 +55,7 @@ _STATIC = 1
 _NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x80
 """linux/neighbour.h."""
 
+_BYTE = np.uint64(8)
 _TABLE_SHIFT = np.uint64(16)
 _META_MASK = np.uint64(0xFFFF)
 
@@ -84,6 +87,11 @@ class VppFib:
     def own_source(self) -> int:
         """The number of our source; one that no row has where it was not found and not to be made."""
         return self._own_source
+
+    @property
+    def bulk(self) -> bool:
+        """Whether the VPP that we are connected to has our plugin."""
+        return self._client is not None and has_bulk(self._client)
 
     @property
     def ports(self) -> Mapping[str, Port]:
@@ -133,11 +141,18 @@ class VppFib:
                     return
 
     async def read(self) -> AsyncIterator[FibVector]:
-        """Yield every row of every table, ours and others', as VPP sends them. VPP holds its workers while it dumps."""
+        """Yield every row of every table, ours and others', as VPP sends them.
+
+        Without our plugin VPP holds its workers while it dumps.
+        """
         client = self._connected()
         await self._read_sources(client)
         await self._read_tables(client)
         yield await self._read_labels(client)
+        if has_bulk(client):
+            async for held in read_bulk(client, self._own_source, self._paths):
+                yield self._in_kernel(self._of_tables(held))
+            return
         for family, table in sorted(self._tables):
             if table != TABLE_MAIN:
                 parts: list[Frames] = []
@@ -281,6 +296,11 @@ class VppFib:
         except MalformedMessage as error:
             raise client.give_up(error) from None
 
+    def _of_tables(self, held: FibVector) -> FibVector:
+        """Return the rows of tables that a route may forward by: not those that VPP keeps to itself."""
+        known = [table << 8 | family for family, table in self._tables if table != TABLE_MAIN]
+        return held.take(np.isin(held.keys.meta >> _BYTE, np.array(known, np.uint64)))
+
     def _in_kernel(self, held: FibVector) -> FibVector:
         """Return rows with the kernel's table numbers instead of VPP's, and attached hosts as they were written."""
         keys = held.keys
@@ -290,7 +310,7 @@ class VppFib:
         return with_attached_hosts(moved, self.entries)
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
-        for number in np.unique(keys.meta >> np.uint64(8)).tolist():
+        for number in np.unique(keys.meta >> _BYTE).tolist():
             family, table = number & 0xFF, number >> 8
             if (family, table) not in self._tables:
                 await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
@@ -299,6 +319,8 @@ class VppFib:
     async def _write_routes(
         self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
     ) -> list[asyncio.Future[None]]:
+        if has_bulk(client):
+            return await write_bulk(client, keys, entry, retval, self._paths, self._own_source)
         answered = []
         for start in range(0, len(keys), _WRITE_ROWS):
             rows = slice(start, start + _WRITE_ROWS)

@@ -15,7 +15,8 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import agent, kernel, vapi
+from tests.bench import agent, bulk, kernel, vapi
+from tests.lab import plugin
 
 Measured = dict[str, float]
 
@@ -30,6 +31,7 @@ class Benchmark(NamedTuple):
     met: Callable[[Measured], bool]
     peer: str = ""
     needs_vpp: bool = False
+    needs_plugin: bool = False
 
     @property
     def name(self) -> str:
@@ -68,6 +70,17 @@ BENCHMARKS = (
         needs_vpp=True,
     ),
     Benchmark(
+        bulk.bulk_apply, "routes_per_s", "routes/s", "≥ 300 000 and ≥ 1/1.3 x vppctl",
+        lambda found: found["routes_per_s"] >= 300_000 and found["ratio"] >= 1 / 1.3, peer="vppctl_routes_per_s",
+        needs_plugin=True,
+    ),
+    Benchmark(
+        bulk.first_sync_bulk, "routes_per_s", "routes/s", "≥ 300 000, ≥ 1/1.3 x vppctl; restart ≤ 5 s, no write",
+        lambda found: found["routes_per_s"] >= 300_000 and found["ratio"] >= 1 / 1.3
+        and found["restart_s"] <= 5 and found["restart_writes"] == 0,
+        peer="vppctl_routes_per_s", needs_plugin=True,
+    ),
+    Benchmark(
         agent.lone_change_vpp, "p50_ms", "ms p50", "≤ 1, p99 ≤ 10",
         lambda found: found["p50_ms"] <= 1 and found["p99_ms"] <= 10, needs_vpp=True,
     ),
@@ -94,6 +107,10 @@ def main() -> int:
     for each in chosen:
         if each.needs_vpp and shutil.which("vpp") is None:
             table.add_row(each.name, "", "", "", each.bar, "[yellow]SKIPPED: no vpp on PATH[/yellow]")
+            continue
+        if each.needs_plugin and not plugin.BUILDABLE:
+            why = "SKIPPED: no vpp, no cmake or no VPP headers"
+            table.add_row(each.name, "", "", "", each.bar, f"[yellow]{why}[/yellow]")
             continue
         with console.status(each.name):
             found = results[each.name] = each.measure()

@@ -22,7 +22,7 @@ from tests.lab.bulk import add_routes, gateways, prefixes4
 from tests.lab.lab import Lab, Namespace
 from tests.vpp.site import VppSite
 
-_GROUPS = 200
+GROUPS = 200
 _LONE_CHANGES = 2000
 
 
@@ -32,10 +32,10 @@ def first_sync_vpp(routes: int = 1_000_000) -> dict[str, float]:
         site = VppSite(lab, heap="3G", busy=True)
         site.start_vpp()
         (link,) = site.router.ip_json("link show e0")
-        add_routes(site.router, prefixes4(routes), gateways(AF_INET, _GROUPS), link["ifindex"])
+        add_routes(site.router, prefixes4(routes), gateways(AF_INET, GROUPS), link["ifindex"])
         settings = load(site.config)
-        first_s, writes = asyncio.run(_sync(settings))
-        again_s, again_writes = asyncio.run(_sync(settings))
+        first_s, writes = asyncio.run(sync(settings))
+        again_s, again_writes = asyncio.run(sync(settings))
         interface, source = asyncio.run(_numbers(settings))
         site.vpp.kill()
         site.start_vpp()  # as empty as it was for us
@@ -90,7 +90,7 @@ async def _running(settings: Settings) -> AsyncIterator[Agent]:
         task.cancel()
 
 
-async def _sync(settings: Settings) -> tuple[float, int]:
+async def sync(settings: Settings) -> tuple[float, int]:
     start = time.perf_counter()
     async with _running(settings) as agent:
         await agent.source.settle()

@@ -34,7 +34,7 @@ _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES = 32, 4 << 20
 def vapi_encode(routes: int = 1_000_000, oracle_routes: int = 5_000) -> dict[str, float]:
     """Return microseconds a route for our encoder and for vpp_papi's, and the ratio."""
     entries = FibEntries()
-    plan = _plan(routes, entries, interface=1, in_vpp=True)
+    plan = route_plan(routes, entries, interface=1, in_vpp=True)
     paths = PathLists(entries)
     ours = min(_seconds_to_encode(plan, paths) for _ in range(3)) / routes
     packer = messages()
@@ -64,7 +64,7 @@ def vapi_apply(routes: int = 1_000_000, rounds: int = 2) -> dict[str, float]:
 def prepared_routes_per_s(path: str, interface: int, source: int, routes: int) -> float:
     """Routes a second that VPP takes from buffers that lie ready: what its API is good for."""
     entries = FibEntries()
-    plan = _plan(routes, entries, interface, in_vpp=True)
+    plan = route_plan(routes, entries, interface, in_vpp=True)
     return routes / _prepared(path, plan, PathLists(entries), source)
 
 
@@ -72,24 +72,24 @@ async def _vapi_apply(path: str, routes: int, rounds: int) -> dict[str, float]:
     entries = FibEntries()
     fib = VppFib(entries, path)
     await fib.connect()
-    plan = _plan(routes, entries, fib.ports["host-e0"].interface)
+    plan = route_plan(routes, entries, fib.ports["host-e0"].interface)
     removal = Plan(plan.keys, np.full(routes, NO_ENTRY, np.int32))
     ours: list[float] = []
     prepared: list[float] = []
     prepared_rested: list[float] = []
     read_rate = 0.0
     for _ in range(rounds + 1):
-        ours.append(routes / await _timed_apply(fib, plan))
+        ours.append(routes / await timed_apply(fib, plan))
         if not read_rate:
             started = time.perf_counter()
             rows = [len(batch) async for batch in fib.read()]
             read_rate = sum(rows) / (time.perf_counter() - started)
-        await _timed_apply(fib, removal)
-        in_vpp = _plan(routes, entries, fib.ports["host-e0"].interface, in_vpp=True)
+        await timed_apply(fib, removal)
+        in_vpp = route_plan(routes, entries, fib.ports["host-e0"].interface, in_vpp=True)
         for rates, rest_s in ((prepared, 0.0), (prepared_rested, _REST_S)):
             seconds = await asyncio.to_thread(_prepared, path, in_vpp, PathLists(entries), fib.own_source, rest_s)
             rates.append(routes / seconds)
-            await _timed_apply(fib, removal)
+            await timed_apply(fib, removal)
     await fib.close()
     return {
         "first_routes_per_s": ours[0],
@@ -101,7 +101,7 @@ async def _vapi_apply(path: str, routes: int, rounds: int) -> dict[str, float]:
     }
 
 
-def _plan(routes: int, entries: FibEntries, interface: int, *, in_vpp: bool = False) -> Plan:
+def route_plan(routes: int, entries: FibEntries, interface: int, *, in_vpp: bool = False) -> Plan:
     """Return distinct /28 prefixes over some next hops."""
     addresses = (np.arange(routes, dtype=np.uint64) << np.uint64(4)) + np.uint64(0x0B000000)
     table = 0 if in_vpp else TABLE_MAIN
@@ -131,7 +131,7 @@ def _encode(
     )  # fmt: skip
 
 
-async def _timed_apply(fib: VppFib, plan: Plan) -> float:
+async def timed_apply(fib: VppFib, plan: Plan) -> float:
     started = time.perf_counter()
     retval = await fib.apply(plan)
     assert not retval.any(), np.unique(retval)

@@ -7,19 +7,35 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.planes import FakePlane, MemoryPlane, Plane, VppPlane
+from tests.lab import plugin
 from tests.lab.lab import Lab
 from tests.lab.vpp import INSTALLED
 
 _NEEDS_VPP = [pytest.mark.vpp, pytest.mark.skipif(not INSTALLED, reason="vpp is not on PATH: real VPP is NOT tested")]
+_NEEDS_PLUGIN = [
+    *_NEEDS_VPP,
+    pytest.mark.skipif(not plugin.BUILDABLE, reason="no cmake or no VPP headers: our VPP plugin is NOT tested"),
+]
+_WITH_PLUGIN = "vpp with our plugin"
 
 
-@pytest.fixture(params=["memory", "fake", pytest.param("vpp", marks=_NEEDS_VPP)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "fake",
+        pytest.param("vpp", marks=_NEEDS_VPP),
+        pytest.param(_WITH_PLUGIN, marks=_NEEDS_PLUGIN),
+    ]
+)
 def plane(request: pytest.FixtureRequest) -> Iterator[Plane]:
     if request.param == "memory":
         yield MemoryPlane()
         return
     with Lab() as lab:
-        yield FakePlane(str(lab.folder / "api.sock")) if request.param == "fake" else VppPlane(lab)
+        if request.param == "fake":
+            yield FakePlane(str(lab.folder / "api.sock"))
+        else:
+            yield VppPlane(lab, plugin=request.param == _WITH_PLUGIN)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=_NEEDS_VPP)])

@@ -14,6 +14,7 @@ from rtagent.vector.keys import AF_INET6, TABLE_MAIN, Key
 from rtagent.wire.vapi.paths import encode_paths
 from tests.fakes.vapi import CLI, FakeVpp
 from tests.lab.lab import Lab
+from tests.lab.plugin import NAME, built, counters
 from tests.lab.vpp import Vpp
 
 GATEWAY = bytes((10, 0, 0, 9))
@@ -84,11 +85,13 @@ class FakePlane:
 
 
 class VppPlane:
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *, plugin: bool = False) -> None:
         router, peer = lab.namespace("router"), lab.namespace("peer")
         for number in (0, 1):
             lab.veth(router, f"e{number}", peer, f"e{number}")
-        self.vpp = Vpp(lab, router, trace_items=1 << 20)
+        self._plugin = plugin
+        extra, path = ((NAME,), built()) if plugin else ((), None)
+        self.vpp = Vpp(lab, router, plugins=extra, plugin_path=path, trace_items=1 << 20)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)
@@ -117,7 +120,8 @@ class VppPlane:
     async def route_requests(self) -> int:
         """How many requests to write a route have come since the start: what VPP's API trace shows."""
         shown = await self.ctl("api trace dump")
-        return len(re.findall(r"^vl_api_(?:ip_route_add_del_v2|mpls_route_add_del)_t:", shown, re.MULTILINE))
+        stock = len(re.findall(r"^vl_api_(?:ip_route_add_del_v2|mpls_route_add_del)_t:", shown, re.MULTILINE))
+        return stock + (int(counters(self.vpp)["apply: messages"]) if self._plugin else 0)
 
 
 def _fake_key(key: Key) -> tuple[int, int, bytes, int]:

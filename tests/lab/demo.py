@@ -24,6 +24,8 @@ from tests.lab.site import SERVICE, Control, Site, announced, expected_routes, p
 _SESSION_ENDS = 8
 """Four sessions, each seen from both ends: a mesh of three, and the upstream router."""
 _MOST_ROUTES = 1_000_000
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+_AGAIN_S = 0.5
 _LOG_TAIL = 12
 _FIB_NAMES = {"vpp": "VPP's", "memory": "in memory"}
 
@@ -192,8 +194,8 @@ def main() -> int:
     options = _options()
     console = Console()
     error_console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
     for name in sweep():
         console.print(f"removed what a killed lab left behind: {name}")
     with _cleaned_up(Lab()) as lab:
@@ -236,6 +238,8 @@ def _route_count(text: str) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the demo; and again in a moment, because Python loses what is raised while it runs a destructor."""
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
     raise KeyboardInterrupt
 
 
@@ -245,7 +249,7 @@ def _cleaned_up(lab: Lab) -> Iterator[Lab]:
     try:
         yield lab
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _INTERRUPTS:
             signal.signal(number, signal.SIG_IGN)
         lab.close()
 

@@ -19,17 +19,20 @@ api-segment {{ prefix {prefix} }}
 statseg {{ socket-name {folder}/stats.sock page-size 4k size 256m }}
 memory {{ main-heap-size {heap} main-heap-page-size 4k }}
 buffers {{ page-size 4k buffers-per-numa 8192 }}
-plugins {{ plugin default {{ disable }} {plugins} }}
+plugins {{ {path} plugin default {{ disable }} {plugins} }}
 api-trace {{ on nitems {trace_items} }}
 """
 
 
 class Vpp:
-    """One VPP. ``start`` may be called again after ``kill``."""
+    """One VPP. ``start`` may be called again after ``kill``.
+
+    ``plugins`` come beside those that every lab needs; they are looked for in ``plugin_path``, too.
+    """
 
     def __init__(
         self, lab: Lab, namespace: Namespace, *, heap: str = "1G", busy: bool = False,
-        plugins: tuple[str, ...] = _PLUGINS, trace_items: int = 65_536,
+        plugins: tuple[str, ...] = (), plugin_path: Path | None = None, trace_items: int = 65_536,
     ) -> None:  # fmt: skip
         self._lab = lab
         self.namespace = namespace
@@ -43,7 +46,8 @@ class Vpp:
                 prefix=namespace.name,
                 heap=heap,
                 poll="" if busy else "poll-sleep-usec 100",
-                plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in plugins),
+                path=f"add-path {plugin_path}" if plugin_path else "",
+                plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in (*_PLUGINS, *plugins)),
                 trace_items=trace_items,
             )
         )
@@ -65,6 +69,12 @@ class Vpp:
     def ctl(self, command: str, timeout_s: float = 120) -> str:
         """Run a CLI command and return its output."""
         return run("vppctl", "-s", str(self.folder / "cli.sock"), *command.split(), timeout_s=timeout_s)
+
+    def cpu_s(self) -> float:
+        """Return the processor time that its main thread has taken, idle polling included."""
+        assert self.process is not None
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
     def port(self, interface: str) -> str:
         """Make a port on a link of the namespace, set it up, return its name in VPP."""

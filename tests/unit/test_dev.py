@@ -13,7 +13,7 @@ from rtagent.agent.settings import parse
 from rtagent.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("demo", "test", "lint", "bench", "lab", "fuzz", "clean")
+VERBS = ("demo", "test", "lint", "bench", "lab", "fuzz", "plugin", "clean")
 
 
 def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,14 @@ def test_an_unknown_verb_is_answered_with_the_nearest(typed: str, meant: str) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [("lab", "nowhere"), ("fuzz", "--seconds", "soon"), ("fuzz", "--minutes"), ("clean", "everything")]
+    "arguments",
+    [
+        ("lab", "nowhere"),
+        ("fuzz", "--seconds", "soon"),
+        ("fuzz", "--minutes"),
+        ("clean", "everything"),
+        ("plugin", "--rpm"),
+    ],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_done(arguments: tuple[str, ...]) -> None:
     assert 2 == dev(*arguments).returncode

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab import plugin
 from tests.lab.lab import Lab
 from tests.lab.vpp import INSTALLED
 from tests.vpp.site import VppSite
@@ -22,8 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[VppSite]:
+def site(request: pytest.FixtureRequest) -> Iterator[VppSite]:
+    """A site; its VPP has our plugin where a test is parametrised (indirectly) with "bulk"."""
+    bulk = getattr(request, "param", "stock") == "bulk"
+    if bulk and not plugin.BUILDABLE:
+        pytest.skip("no cmake or no VPP headers: our VPP plugin is NOT tested")
     with Lab() as lab:
-        site = VppSite(lab)
+        site = VppSite(lab, bulk=bulk)
         site.start_vpp()
         yield site

@@ -11,6 +11,7 @@ import subprocess
 from typing import Any
 
 from tests.agent.site import RTAGENT, Done
+from tests.lab import plugin
 from tests.lab.lab import CommandFailed, Lab, Process, wait_for
 from tests.lab.vpp import Vpp
 
@@ -20,7 +21,7 @@ LINKS = 4
 class VppSite:
     """The router, VPP, and the rtagent command beside them."""
 
-    def __init__(self, lab: Lab, *, heap: str = "1G", busy: bool = False) -> None:
+    def __init__(self, lab: Lab, *, heap: str = "1G", busy: bool = False, bulk: bool = False) -> None:
         self.lab = lab
         self.router, self.peer, self.wire = (lab.namespace(label) for label in ("router", "peer", "wire"))
         self.left, self.right = lab.namespace("left"), lab.namespace("right")
@@ -32,7 +33,9 @@ class VppSite:
             self.router.ip(f"addr add 2001:db8:{number}::1/64 dev e{number} nodad")
         lab.veth(self.wire, "v8", self.left, "h0")
         lab.veth(self.wire, "v9", self.right, "h0")
-        self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy)
+        self.bulk = bulk
+        plugins, path = ((plugin.NAME,), plugin.built()) if bulk else ((), None)
+        self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy, plugins=plugins, plugin_path=path)
         self.control = str(lab.folder / "control.sock")
         self.config = lab.folder / "rtagent.toml"
         self.write_config()
@@ -97,11 +100,15 @@ class VppSite:
         return rows
 
     def count_writes(self) -> int:
-        """Return how many route messages VPP has received since ``forget_writes``, by its own API trace."""
+        """Return how many writes of a route VPP has received since ``forget_writes``, by what it has counted itself."""
         text = self.vpp.ctl("api trace dump")
-        return sum(text.count(name) for name in ("vl_api_ip_route_add_del", "vl_api_mpls_route_add_del"))
+        counted = plugin.counters(self.vpp) if self.bulk else {}
+        bulk = sum(int(number) for name, number in counted.items() if name.startswith("apply: rows"))
+        return bulk + sum(text.count(name) for name in ("vl_api_ip_route_add_del", "vl_api_mpls_route_add_del"))
 
     def forget_writes(self) -> None:
-        """Start VPP's API trace anew."""
+        """Start VPP's API trace anew, and the plugin's counters."""
+        if self.bulk:
+            self.vpp.ctl("clear fibbulk")
         self.vpp.ctl("api trace free")
         self.vpp.ctl("api trace on")

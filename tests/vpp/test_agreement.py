@@ -15,9 +15,9 @@ from tests.lab.routes import RandomRoutes
 from tests.vpp import witness
 from tests.vpp.site import LINKS, VppSite
 
+ON_BOTH_PATHS = pytest.mark.parametrize("site", ["stock", "bulk"], indirect=True)
+
 FOREIGN = "203.0.113.0/24"
-
-
 NOT_OURS = (FOREIGN, "192.168.")
 """The foreign route, and what VPP knows of the hosts beyond its own two ports."""
 
@@ -74,6 +74,7 @@ class Churn:
         self._popen.wait()
 
 
+@ON_BOTH_PATHS
 @pytest.mark.slow
 def test_a_hundred_thousand_prefixes_and_twenty_thousand_changes_while_vpp_forwards(site: VppSite) -> None:
     site.join_hosts()
@@ -125,6 +126,7 @@ def restart(site: VppSite, agent: Process) -> Process:
     return again
 
 
+@ON_BOTH_PATHS
 def test_a_restart_with_nothing_changed_writes_nothing(site: VppSite) -> None:
     routes = RandomRoutes(3, links=LINKS, groups=100)
     site.router.ip_batch(list(routes.add(5000)))
@@ -140,6 +142,7 @@ def test_a_restart_with_nothing_changed_writes_nothing(site: VppSite) -> None:
     assert site.count_writes() == 1
 
 
+@ON_BOTH_PATHS
 def test_a_killed_vpp_gets_its_fib_back_without_help(site: VppSite) -> None:
     routes = RandomRoutes(5, links=LINKS, groups=50)
     site.router.ip_batch(list(routes.add(5000)))
@@ -174,6 +177,7 @@ def test_an_overflow_is_exact_and_touches_no_unchanged_prefix(site: VppSite) -> 
     assert [prefix for prefix in still if prefix in trace] == []
 
 
+@ON_BOTH_PATHS
 def test_a_foreign_route_shadows_ours_and_gives_way_when_it_goes(site: VppSite) -> None:
     add_foreign(site)
     site.router.ip(f"route add {FOREIGN} via 10.1.0.2")
@@ -188,6 +192,7 @@ def test_a_foreign_route_shadows_ours_and_gives_way_when_it_goes(site: VppSite) 
     assert_agreement(site)
 
 
+@ON_BOTH_PATHS
 def test_flush_removes_ours_and_nothing_else(site: VppSite) -> None:
     add_foreign(site)
     routes = RandomRoutes(6, links=LINKS, groups=20)

@@ -66,6 +66,14 @@ REQUIRED = {
 }
 """Every message we send or understand, with the CRC of the definition we know (VPP 26.06)."""
 
+OPTIONAL = {
+    "fibbulk_apply": "4bb78dee",
+    "fibbulk_apply_reply": "6284a8ae",
+    "fibbulk_read": "831cddb2",
+    "fibbulk_read_reply": "0f7ea177",
+}
+"""Messages of our plugin (vpp-plugin/fibbulk/fibbulk.api), used where VPP has them with this CRC."""
+
 _MEMCLNT: dict[str, list[list[Any]]] = {
     "control_ping": [["u32", "client_index"], ["u32", "context"]],
     "control_ping_reply": [["u32", "context"], ["i32", "retval"], ["u32", "client_index"], ["u32", "vpe_pid"]],
@@ -106,6 +114,12 @@ class MessageTable:
             self.numbers[name] = number
             self._crcs[name] = crc
 
+    def known(self) -> dict[str, int]:
+        """Return the numbers of the messages that this VPP defines as we do."""
+        return {
+            name: self.numbers[name] for name, crc in {**REQUIRED, **OPTIONAL}.items() if self._crcs.get(name) == crc
+        }
+
     def differences(self) -> list[str]:
         """Return a sentence for each message we need that this VPP lacks or defines otherwise."""
         found = [(name, crc, self._crcs.get(name)) for name, crc in REQUIRED.items()]
@@ -120,7 +134,7 @@ class Messages:
     """Packs and unpacks messages by name, by vpp_papi's serializer: for all that does not come in millions."""
 
     def __init__(self, table: MessageTable) -> None:
-        self.numbers = {name: table.numbers[name] for name in REQUIRED}
+        self.numbers = table.known()
         self.names = {number: name for name, number in self.numbers.items()}
         self.client_index = table.client_index
         self._packers = {name: VPPMessage(name, [["u16", "_vl_msg_id"], *fields]) for name, fields in _MEMCLNT.items()}

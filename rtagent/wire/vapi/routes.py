@@ -34,7 +34,7 @@ _REPLY = np.dtype([("message_id", ">u2"), ("context", ">u4"), ("retval", ">i4"),
 _BYTE = np.uint64(8)
 _HI_MASK = np.array([-1 << max(0, 64 - length) & 0xFFFFFFFFFFFFFFFF for length in range(129)], np.uint64)
 _LO_MASK = np.array([-1 << min(64, 128 - length) & 0xFFFFFFFFFFFFFFFF for length in range(129)], np.uint64)
-"""By prefix length: VPP leaves the host's bits in the prefixes that interfaces bring along."""
+"""By prefix length."""
 
 
 def encode_routes(
@@ -95,6 +95,11 @@ def decode_replies(frames: Frames) -> NDArray[np.int32]:
     if (retval > 0).any():
         raise MalformedMessage(f"a route was answered by {int(retval.max())}, neither 0 nor an error")
     return retval
+
+
+def masked(keys: Keys) -> Keys:
+    """Return the keys without bits behind their prefix: VPP leaves the host's in what interfaces bring along."""
+    return Keys(keys.hi & _HI_MASK[keys.length], keys.lo & _LO_MASK[keys.length], keys.meta)
 
 
 def shape(fields: list[tuple[str, str]], n_paths: int) -> np.dtype[np.void]:
@@ -161,8 +166,7 @@ def _decode_routes(frames: Frames, fixed: np.dtype[np.void], paths: PathLists) -
     is_ip6, length = records["is_ip6"], records["length"]
     if (is_ip6 > 1).any() or (length > np.where(is_ip6, 128, 32)).any():
         raise MalformedMessage("a route with an impossible prefix")
-    hi = records["hi"].astype(np.uint64) & _HI_MASK[length]
-    lo = records["lo"].astype(np.uint64) & _LO_MASK[length]
+    hi, lo = records["hi"].astype(np.uint64), records["lo"].astype(np.uint64)
     family = np.where(is_ip6, np.uint64(AF_INET6), np.uint64(AF_INET))
     meta = (records["table_id"].astype(np.uint64) << _BYTE | family) << _BYTE | length
     entry = np.empty(len(frames), np.int32)
@@ -172,4 +176,4 @@ def _decode_routes(frames: Frames, fixed: np.dtype[np.void], paths: PathLists) -
             if len(rows):
                 packed = paths_of(frames.take(rows), fixed, count)
                 entry[rows] = paths.entry_ids(packed, AF_INET6 if number else AF_INET)
-    return FibVector(Keys(hi, lo, meta), entry, records["src"].copy())
+    return FibVector(masked(Keys(hi, lo, meta)), entry, records["src"].copy())

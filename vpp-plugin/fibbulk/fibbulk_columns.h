@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What is in `data` of the plugin's messages, and whether it may be believed.
+ *
+ * Everything that a client can get wrong is found here, before VPP's FIB is touched: lengths, counts,
+ * order, prefixes, and the kinds of paths that the FIB would take without looking at what they point
+ * to. This part knows nothing of VPP, so that it is tested and fuzzed without it.
+ */
+
+#ifndef included_fibbulk_columns_h
+#define included_fibbulk_columns_h
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FIBBULK_MAX_ROWS	65536
+#define FIBBULK_MAX_PATH_LISTS	8192
+#define FIBBULK_MAX_PATHS	8192
+#define FIBBULK_PATHS_PER_LIST	255
+#define FIBBULK_PATH_BYTES	167 /* vl_api_fib_path_t */
+#define FIBBULK_LABELS_PER_PATH 16
+#define FIBBULK_REMOVE		0xffffffff
+#define FIBBULK_NO_INTERFACE	0xffffffff
+
+typedef enum
+{
+  FIBBULK_OK = 0,
+  FIBBULK_WRONG_LENGTH, /* the columns do not fill the message exactly */
+  FIBBULK_TOO_MANY,	/* more rows, lists or paths than a message may have */
+  FIBBULK_WRONG_ORDER,	/* the ends of path lists do not rise */
+  FIBBULK_LONG_PREFIX,
+  FIBBULK_HOST_BITS,
+  FIBBULK_NO_SUCH_LIST,
+  FIBBULK_NO_PATHS,
+  FIBBULK_WRONG_PATH, /* a kind of path that is not for bulk routes, or too many labels */
+} fibbulk_error_t;
+
+/* The columns of a message; they are where they were received, and not aligned. */
+typedef struct
+{
+  uint32_t n_path_lists;
+  uint32_t n_rows;
+  uint32_t address_bytes; /* 4 or 16 */
+  const uint8_t *ends;
+  const uint8_t *paths;
+  const uint8_t *tables;
+  const uint8_t *path_lists;
+  const uint8_t *lengths;
+  const uint8_t *addresses;
+} fibbulk_columns_t;
+
+typedef struct
+{
+  uint32_t table_id;
+  uint32_t path_list; /* FIBBULK_REMOVE: none */
+  uint8_t length;
+  const uint8_t *address;
+} fibbulk_row_t;
+
+/* Find the columns in what was received. Nothing of `c` may be used unless this returns FIBBULK_OK. */
+fibbulk_error_t fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_bytes,
+				       int is_ip6, uint32_t n_path_lists, uint32_t n_rows);
+
+/* Row i < n_rows. */
+fibbulk_error_t fibbulk_row_get (const fibbulk_columns_t *c, uint32_t i, fibbulk_row_t *row);
+
+/* The paths of list i < n_path_lists: where they begin and how many they are. */
+const uint8_t *fibbulk_path_list_get (const fibbulk_columns_t *c, uint32_t i, uint32_t *n_paths);
+
+/* Whether the path list may be given to the FIB, as far as can be said without asking VPP. */
+fibbulk_error_t fibbulk_path_list_check (const uint8_t *paths, uint32_t n_paths);
+
+#endif /* included_fibbulk_columns_h */
