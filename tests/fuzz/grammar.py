@@ -25,9 +25,12 @@ _METRICS = ["", "", "", " metric 10", " metric 20", " metric 1024"]
 _TABLES = ["", "", "", "", " table 100", " table 100000"]
 _VERBS = ["add", "add", "replace", "replace", "append", "prepend", "change", "del", "del"]
 _TYPES = ["blackhole", "unreachable", "prohibit", "throw"]
+_INET_TYPES = [*_TYPES, "broadcast", "multicast"]
 _NHIDS = {4: (1, 2, 3, 10), 6: (11, 12, 13, 20)}
 _STEPS = [1, 1, 2, 3, 5, 8, 13, 25]
-_SMALL_BUFFER_SHARE = 0.15
+_SMALL_BUFFER_SHARE = 0.2
+_LIVE_SHARE = 0.4
+_PROTOCOLS = ["", "", "", " proto bird", " proto static", " proto kernel"]
 
 SAMPLED = ["198.18.0.7", "198.18.1.7", "198.18.4.7", "198.18.6.7", "198.19.0.7", "100.64.0.1", "10.0.0.2", "10.0.1.77",
            "10.8.2.2", "2001:db8:f0::7", "2001:db8:f0:8000::7", "2001:db8:f1::7", "2001:db8:f2::7", "2001:db8:f3::7",
@@ -47,6 +50,7 @@ class Grammar:
         """Return a sequence that settles that often."""
         chance = self._chance
         lines = ["buffer 4096"] if chance.random() < _SMALL_BUFFER_SHARE else []
+        lines += ["live"] if chance.random() < _LIVE_SHARE else []
         lines += self._beginning()
         self._inet6_gateways = chance.random() < 0.5
         lively = chance.choice([1, 3, 8])
@@ -94,7 +98,8 @@ class Grammar:
 
     def _route(self) -> list[str]:
         chance = self._chance
-        verb, rank = chance.choice(_VERBS), chance.choice(_METRICS) + chance.choice(_TABLES)
+        verb = chance.choice(_VERBS)
+        rank = chance.choice(_METRICS) + chance.choice(_TABLES) + chance.choice(_PROTOCOLS)
         if chance.random() < 0.5:
             return [self._inet_route(verb, chance.choice(_INET), rank)]
         if chance.random() < 0.6:
@@ -105,9 +110,12 @@ class Grammar:
         chance = self._chance
         what = chance.randrange(16)
         if what == 0:
-            return f"router route {verb} {chance.choice(_TYPES)} {prefix}{rank}"
+            kind = chance.choice(_INET_TYPES)
+            device = f" dev e{self._port()}" if kind in ("broadcast", "multicast") else ""
+            return f"router route {verb} {kind} {prefix}{rank}{device}"
         if what == 1:
-            return f"router route {verb} {prefix}{rank} nhid {chance.choice(_NHIDS[4])}"
+            nhids = _NHIDS[4] + (_NHIDS[6] if self._inet6_gateways else ())
+            return f"router route {verb} {prefix}{rank} nhid {chance.choice(nhids)}"
         if what == 2:
             return f"router route {verb} {prefix}{rank} tos 0x10 {self._gateway(4)}"
         if what == 3:

@@ -7,7 +7,9 @@ A replay file is such lines, one command each; ``#`` begins a comment.
 ``away …``                     ``netns`` stands one of these three names.
 ``sysctl NAME=VALUE``          in the router
 ``settle``                     wait until the mirror has followed, and compare
-``buffer BYTES``               the mirror's receive buffer; only as the first line
+``buffer BYTES``               the mirror's receive buffer, from the start
+``live``                       the mirror follows while commands run, from the start, and dumps race with them; else it
+                               looks when they have all run
 =============================  ==================================================================
 """
 
@@ -35,9 +37,10 @@ _PATIENCE_S = 2.5
 class World:
     """One router and one mirror of it; use it in a ``with`` statement."""
 
-    def __init__(self, plane: Plane, buffer_bytes: int = _BUFFER_BYTES) -> None:
+    def __init__(self, plane: Plane, *, buffer_bytes: int = _BUFFER_BYTES, live: bool = False) -> None:
         self._plane = plane
         self._buffer_bytes = buffer_bytes
+        self._live = live
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -58,6 +61,12 @@ class World:
 
     def do(self, lines: Sequence[str]) -> None:
         """Run commands, in their order, as fast as they go."""
+        if self._live:
+            self.mirror.follow_while(lambda: self._do(lines))
+        else:
+            self._do(lines)
+
+    def _do(self, lines: Sequence[str]) -> None:
         for (place, alone), together in groupby(lines, key=_process):
             rest = [self._placed(line.partition(" ")[2]) for line in together]
             if alone:
@@ -129,12 +138,6 @@ def _process(line: str) -> tuple[str, bool]:
     return place, words[0] not in ("route", "addr") or "nexthop" in words
 
 
-def buffer_bytes(lines: Sequence[str]) -> int:
-    """Return the receive buffer that a sequence asks for."""
-    first = lines[0].split() if lines else []
-    return int(first[1]) if first[:1] == ["buffer"] else _BUFFER_BYTES
-
-
 def commands(text: str) -> list[str]:
     """Return the lines of a replay file."""
     return [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -155,10 +158,12 @@ def play(lines: Sequence[str], plane: Plane | None = None, *, last_only: bool = 
     ``last_only``: compare nowhere but at the end.
     """
     outcome = Outcome()
-    steps = [line for line in lines if not line.startswith("buffer ")]
+    steps = [line for line in lines if line != "live" and not line.startswith("buffer ")]
+    buffers = [int(line.split()[1]) for line in lines if line.startswith("buffer ")]
     if not steps or steps[-1] != "settle":
         steps.append("settle")
-    with World(plane or MemoryPlane(), buffer_bytes(lines)) as world:
+    buffer_bytes = buffers[0] if buffers else _BUFFER_BYTES
+    with World(plane or MemoryPlane(), buffer_bytes=buffer_bytes, live="live" in lines) as world:
         waiting: list[str] = []
         for number, line in enumerate(steps, 1):
             if line != "settle":

@@ -98,6 +98,10 @@ class Mirror:
         self._run(self.sink.close())
         self._runner.close()
 
+    def follow_while(self, work: Callable[[], None]) -> None:
+        """Do something that blocks, and follow meanwhile, as a running agent does."""
+        self._run(asyncio.to_thread(work))
+
     def settle(self) -> None:
         """Return when everything that the kernel holds now has reached the FIB."""
         self._run(self._settle())
