@@ -10,7 +10,7 @@ from typing import Any
 from rtagent.core.rib import Entry
 from rtagent.core.store import Store, row_key
 from rtagent.vector.links import Link
-from rtagent.vector.nexthops import NexthopObject
+from rtagent.vector.nexthops import Kind, NexthopObject
 from tests.kernel.mirror import Mirror
 
 _NUD_PERMANENT = 0x80
@@ -66,12 +66,17 @@ def _routes(store: Store) -> dict[Any, Any]:
     table = store.rib.table
     rows = zip(range(table.size), table.keys, table.live().tolist(), strict=True)
     held = {(key.table, key.text): store.rib.entries(row) for row, key, live in rows if live}
-    return {key: [_entry(store, entry) for entry in entries] for key, entries in held.items() if entries}
+    return {key: [_entry(store, entry, ":" in key[1]) for entry in entries] for key, entries in held.items() if entries}
 
 
-def _entry(store: Store, entry: Entry) -> Any:
+def _entry(store: Store, entry: Entry, is_inet6: bool) -> Any:
+    """Return an entry; the ways of an IPv6 one are routes of their own, and each may be of another protocol.
+
+    It bears on nothing but local routes.
+    """
     group = store.groups[entry.group]
     lone = len(group.nexthops) == 1
     ways = sorted((way.via, way.ifindex, 1 if lone else way.weight, way.labels) for way in group.nexthops)
     what = "its object's" if group.nhid else (group.kind.name, ways)
-    return entry.metric, entry.tos, entry.protocol, group.nhid, what
+    protocol = 0 if is_inet6 and group.kind is not Kind.LOCAL else entry.protocol
+    return entry.metric, entry.tos, protocol, group.nhid, what

@@ -175,7 +175,7 @@ def disagreements(
         forwarding = matching(kernel.fib, address)
         if forwarding is not None and not _is_given(forwarding, ports):
             continue  # packets take what covers it
-        if ":" in address and isinstance(theirs, tuple) and (6, theirs[1]) in kernel.passed_over:
+        if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
             continue  # a policy that is set after a multipath route does not share out its flows anew
         if isinstance(theirs, tuple) and ports is not None:
             theirs = theirs[0], ports.get(theirs[1], "no port")
