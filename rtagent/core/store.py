@@ -155,7 +155,7 @@ class Store:
         gained = after.flags & ~before.flags & IFF_FORWARDING if after else 0
         if (lost | gained) & (IFF_UP | IFF_LOWER_UP):
             self.topology_changed()
-        if lost:
+        if lost or after is None:  # a link that goes takes along multipath routes in which it was dead already
             self._request(link.ifindex, _ALL_ROUTES | ({Dump.NEXTHOPS} if self.topology.nexthops else set()))
         elif gained:
             self._request(link.ifindex, _IP_ROUTES, flags=NH_DEAD)
