@@ -10,6 +10,8 @@ What is left out, narrowly, because nobody could mirror it:
 * An IPv4 route through an IPv6 gateway, made while the link has no carrier: the kernel does not note that it has none
   (fib_check_nh_v6_gw in net/ipv4/fib_semantics.c takes over the device and not the flags), and goes on to use the route
   despite ignore_routes_with_linkdown until the carrier comes and goes. So a sequence has such gateways, or sets that.
+* Several IPv4 default routes of one metric: the kernel takes the one whose neighbour it has last heard of
+  (fib_select_default in net/ipv4/fib_semantics.c). So nothing is appended to the default route.
 """
 
 from __future__ import annotations
@@ -108,6 +110,8 @@ class Grammar:
 
     def _inet_route(self, verb: str, prefix: str, rank: str) -> str:
         chance = self._chance
+        if prefix == "0.0.0.0/0" and verb in ("append", "prepend"):
+            verb = "replace"
         what = chance.randrange(16)
         if what == 0:
             kind = chance.choice(_INET_TYPES)

@@ -60,6 +60,8 @@ def _kernel(namespace: Namespace) -> Kernel:
             prefix = _prefix(route["dst"], family)
             if table == TABLES["local"]:
                 table = TABLES["main"]
+                if prefix in local:
+                    continue
                 local.add(prefix)
                 if route["type"] != "local" or route["protocol"] == "kernel":
                     fib.pop((table, prefix), None)
