@@ -7,7 +7,8 @@ by one, by the kernel's own rules:
 * What stands in the local table comes before what stands in main. In IPv6, a prefix there hides longer ones of main,
   too; in IPv4 both tables are one trie (fib_trie_table in net/ipv4/fib_trie.c), and the longest prefix wins.
 * IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
-  is not dead is used. A replace changes the first entry of its tos and metric.
+  is not dead is used. A replace changes the first entry of its tos and metric. Entries that differ in nothing but the
+  protocol stand side by side.
 * IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
   carries all of its nexthops; routes without a gateway stand side by side. Where a prefix, ::/0 excepted, has a
   source-specific route as well, its other entries in that table are never used, whatever the source
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
-from rtagent.vector.keys import AF_INET6, Key, Keys
+from rtagent.vector.keys import AF_INET, AF_INET6, Key, Keys
 from rtagent.vector.nexthops import NO_GROUP, Kind, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
@@ -185,7 +186,9 @@ class Rib:
         first_seen = (op == Op.SEEN) & (self._seen[rows] != generation)
         same = same_rank & (self.group[rows] == group)
 
-        put = one & _ADDS[op] & (empty | same | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
+        inet = (routes.keys.meta[which] >> np.uint64(8)) & np.uint64(0xFF) == AF_INET
+        known = same & (~inet | (self.protocol[rows] == routes.protocol[which]))
+        put = one & _ADDS[op] & (empty | known | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
         drop = (op == Op.REMOVE) & same
         nothing = (op == Op.REMOVE) & empty & one
         target, source = rows[put], which[put]
@@ -216,19 +219,27 @@ class Rib:
         if siblings and op is not Op.SEEN:  # IPv6: the message carries the whole multipath route
             return [entry if index == siblings[0] else other for index, other in enumerate(entries)]
         if op is Op.REPLACE and rank:
-            alike = self._with_nhid(entries, rank, self.groups[entry.group].nhid)
+            alike = self._with_nhid(entries, rank, entry)
             alike = alike or [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
-        if any(entries[index].group == entry.group for index in rank):
+        if any(
+            entries[index].group == entry.group and (inet6 or entries[index].protocol == entry.protocol)
+            for index in rank
+        ):
             return entries
         before = [other for other in entries if other.rank < entry.rank]
         equal = [entries[index] for index in rank]
         after = [other for other in entries if other.rank > entry.rank]
         return before + ([entry, *equal] if op is Op.PREPEND and not inet6 else [*equal, entry]) + after
 
-    def _with_nhid(self, entries: list[Entry], rank: list[int], nhid: int) -> list[int]:
-        """Return the entries through a nexthop object: a change of the object sends each of its routes as a replace."""
-        return [index for index in rank if nhid and self.groups[entries[index].group].nhid == nhid]
+    def _with_nhid(self, entries: list[Entry], rank: list[int], entry: Entry) -> list[int]:
+        """Return the entries through the same nexthop object, those of the same protocol first.
+
+        A change of the object sends each of its routes as a replace.
+        """
+        nhid = self.groups[entry.group].nhid
+        through = [index for index in rank if nhid and self.groups[entries[index].group].nhid == nhid]
+        return sorted(through, key=lambda index: entries[index].protocol != entry.protocol)
 
     def _removed(self, entries: list[Entry], rank: list[int], entry: Entry, merges: bool) -> list[Entry]:
         gone = self._matching(entries, rank, entry)
@@ -246,7 +257,8 @@ class Rib:
         return entries if len(rank) != 1 else [other for index, other in enumerate(entries) if index != rank[0]]
 
     def _matching(self, entries: list[Entry], rank: list[int], entry: Entry) -> int | None:
-        """Return which entry of the rank this is, flags of its nexthops (dead or not) aside."""
+        """Return which entry of the rank this is, flags of its nexthops (dead or not) aside, its own protocol first."""
+        rank = sorted(rank, key=lambda index: entries[index].protocol != entry.protocol)
         for index in rank:
             if entries[index].group == entry.group:
                 return index
