@@ -10,6 +10,9 @@ What is left out, narrowly, because nobody could mirror it:
 * An IPv4 route through an IPv6 gateway, made while the link has no carrier: the kernel does not note that it has none
   (fib_check_nh_v6_gw in net/ipv4/fib_semantics.c takes over the device and not the flags), and goes on to use the route
   despite ignore_routes_with_linkdown until the carrier comes and goes. So a sequence has such gateways, or sets that.
+* Two IPv6 routes of one prefix and table through one nexthop object: when packets have taken the first and it is
+  deleted, the kernel calls the prefix unreachable, and goes on to show the second (seen on 6.18). So each nexthop
+  object has a metric of its own.
 * Several IPv4 default routes of one metric: the kernel takes the one whose neighbour it has last heard of
   (fib_select_default in net/ipv4/fib_semantics.c). So nothing is appended to the default route.
 """
@@ -17,6 +20,7 @@ What is left out, narrowly, because nobody could mirror it:
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 PORTS = range(3)
@@ -161,9 +165,14 @@ class Grammar:
         chance = self._chance
         return chance.choice([
             f"{prefix}{rank} dev {self._device()}", f"{prefix}{rank} dev e{self._port()}",
-            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{rank} nhid {chance.choice(_NHIDS[6])}",
+            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{self._through_object(rank)}",
             f"local {prefix} dev lo table local",
         ])  # fmt: skip
+
+    def _through_object(self, rank: str) -> str:
+        nhid = self._chance.choice(_NHIDS[6])
+        other = re.sub(r" metric \d+", "", rank)
+        return f"{other} metric {10 * nhid} nhid {nhid}"
 
     def _nexthop(self) -> list[str]:
         chance = self._chance
