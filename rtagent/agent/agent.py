@@ -17,6 +17,7 @@ import structlog
 from rtagent.agent import logs, service
 from rtagent.agent.answers import Answers
 from rtagent.agent.control import ControlServer
+from rtagent.agent.journal import Journal
 from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.reconciler import Reconciler, SinkState
@@ -42,23 +43,30 @@ class Agent:
         """``reload`` reads the configuration again, command line included. It may raise SettingsError."""
         self.mirror = Mirror(settings, make_sink)
         mirror = self.mirror
+        self.journal = (
+            Journal(Path(settings.journal), settings.journal_max_bytes, settings, mirror.sink)
+            if settings.journal
+            else None
+        )
         self.source = KernelSource(
             mirror.store,
             mirror.groups,
             netns=settings.netns,
             receive_buffer_bytes=settings.receive_buffer_bytes,
             on_change=lambda: self.reconciler.wake(),
+            tap=self.journal,
         )
         self.reconciler = Reconciler(
             mirror.store,
             mirror.ledger,
             mirror.sink,
             may_remove=lambda: self.source.in_sync,
-            on_connected=self._pairs_changed,
+            on_connected=self._ports_changed,
             on_round=self._keep_house,
+            tap=self.journal,
         )
         mirror.store.on_links_changed = self._pairs_changed
-        mirror.sink.on_ports_changed = self._pairs_changed
+        mirror.sink.on_ports_changed = self._ports_changed
         answers = Answers(mirror, self.source, self.reconciler, config_file)
         self._control = ControlServer(settings.control, settings.control_group, answers.commands())
         self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
@@ -88,7 +96,15 @@ class Agent:
             for task in tasks:
                 task.cancel()
         await self.mirror.sink.close()
+        if self.journal:
+            self.journal.close()
         log.info("agent.stopped", writes=self.reconciler.writes)
+
+    def _ports_changed(self) -> None:
+        """Ports came, went or changed, or settings did: what follows from neither a link nor anything else heard."""
+        if self.journal:
+            self.journal.joined()
+        self._pairs_changed()
 
     def _pairs_changed(self) -> None:
         """Links or ports came, went or were renamed."""
@@ -105,6 +121,8 @@ class Agent:
         now = time.monotonic()
         if now - self._house_kept_at >= _HOUSEKEEPING_S and not self.source.is_dumping:
             self._house_kept_at = now
+            if self.journal:
+                self.journal.house_kept()
             if self.mirror.store.forget_unused():
                 self.source.forget()
             self.mirror.ledger.forget_absent()
@@ -134,5 +152,7 @@ class Agent:
         log.info("agent.reloaded", changed=changed)
         if restart:
             log.warning("agent.restart_needed", settings=restart)
-        self._pairs_changed()
+        if self.journal:
+            self.journal.configured(self.mirror.settings)
+        self._ports_changed()
         self.reconciler.wake()

@@ -13,15 +13,19 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from rtagent.agent.failures import first_failure
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Decision, Ledger
 from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
 from rtagent.core.store import Store
+from rtagent.vector.fib import FibVector
+from rtagent.vector.keys import Keys
 
 log = structlog.get_logger()
 
@@ -32,6 +36,31 @@ _RETRY_BACKOFF_S = (1.0, 60.0)
 _SHADOW_CHECK_S = 5.0
 _SHADOW_CHECK_ROWS = 1024
 _LAGS_KEPT = 1000
+
+
+class DecisionTap(Protocol):
+    """Who looks on (journal.py): each method but ``decided`` is called before what it tells of takes effect."""
+
+    def connected(self) -> None:
+        """A session with the data plane began."""
+
+    def held(self, rows: FibVector, own_source: int) -> None:
+        """The data plane holds these rows."""
+
+    def round_began(self) -> None:
+        """What was touched is about to be taken."""
+
+    def decided(self, plan: Plan) -> int:
+        """A slice was decided; return the number of its plan."""
+
+    def answered(self, plan: int, retval: NDArray[np.int32]) -> None:
+        """The data plane answered a plan."""
+
+    def retried(self) -> None:
+        """Refused rows are about to be tried again."""
+
+    def unshadowed(self, keys: Keys) -> None:
+        """A stronger source has let go of these keys."""
 
 
 class SinkState(Enum):
@@ -54,6 +83,7 @@ class Reconciler:
         may_remove: Callable[[], bool],
         on_connected: Callable[[], None] = lambda: None,
         on_round: Callable[[], None] = lambda: None,
+        tap: DecisionTap | None = None,
     ) -> None:
         self.state = SinkState.AWAITING
         self.trouble = "not connected yet"
@@ -72,6 +102,7 @@ class Reconciler:
         self._may_remove = may_remove
         self._on_connected = on_connected
         self._on_round = on_round
+        self._tap = tap
         self._wake = asyncio.Event()
         self._heard_at: float | None = None
         self._rounds_begun = self._rounds_ended = 0
@@ -138,9 +169,13 @@ class Reconciler:
 
     async def _serve(self) -> None:
         self.state = SinkState.SYNCING
+        if self._tap:
+            self._tap.connected()
         self._ledger.forget_installed()
         held_rows = 0
         async for held in self._sink.read():
+            if self._tap:
+                self._tap.held(held, self._sink.own_source)
             self._ledger.load(held, self._sink.own_source, self._sink.outranks, self._sink.source_name)
             held_rows += len(held)
         self.state, self.trouble = SinkState.SYNCED, ""
@@ -171,34 +206,39 @@ class Reconciler:
                 still = self._store.rib.table.find(held.keys.take(stronger))
                 free = np.setdiff1d(rows, still)
                 if len(free):
+                    if self._tap:
+                        self._tap.unshadowed(self._store.rib.table.keys.take(free))
                     self._ledger.unshadow(free.astype(np.int32))
                     self.wake()
 
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
         self._rounds_begun += 1
+        if self._tap:
+            self._tap.round_began()
         if self._may_remove():
             self._ledger.release()
-        for rows in self._slices(self._store.rib.take_touched()):
+        rib = self._store.rib
+        for rows in slices(rib.take_touched(), rib.table.size):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
+            number = self._tap.decided(decision.plan) if self._tap else 0
             if len(decision.rows):
                 await self._free_plans.acquire()
-                group.create_task(self._write(decision, heard_at, self._free_plans))
+                group.create_task(self._write(decision, number, heard_at, self._free_plans))
             await asyncio.sleep(0)
         self._rounds_ended = self._rounds_begun
         self._on_round()
         self._note_progress()
 
-    def _slices(self, rows: Rows | None) -> Iterator[Rows]:
-        everything = np.arange(self._store.rib.table.size, dtype=np.int32) if rows is None else rows
-        for start in range(0, len(everything), _SLICE_ROWS):
-            yield everything[start : start + _SLICE_ROWS]
-
-    async def _write(self, decision: Decision, heard_at: float | None, slot: asyncio.Semaphore) -> None:
+    async def _write(
+        self, decision: Decision, number: int, heard_at: float | None, slot: asyncio.Semaphore
+    ) -> None:  # fmt: skip
         try:
             retval = await self._sink.apply(decision.plan)
         finally:
             slot.release()
+        if self._tap:
+            self._tap.answered(number, retval)
         refused = self._ledger.record(decision, retval, self._sink.error_text)
         self.writes += len(retval) - refused
         if refused:
@@ -219,6 +259,8 @@ class Reconciler:
     def _retry_due(self) -> None:
         self._retry_timer = None
         if self._ledger.refused_count:
+            if self._tap:
+                self._tap.retried()
             self.retry()
         else:
             self._retry_backoff_s = _RETRY_BACKOFF_S[0]
@@ -226,6 +268,13 @@ class Reconciler:
     def _note_progress(self) -> None:
         self.progressed.set()
         self.progressed.clear()
+
+
+def slices(rows: Rows | None, size: int) -> Iterator[Rows]:
+    """Yield the rows (None: all ``size`` of them) as they are decided together."""
+    everything = np.arange(size, dtype=np.int32) if rows is None else rows
+    for start in range(0, len(everything), _SLICE_ROWS):
+        yield everything[start : start + _SLICE_ROWS]
 
 
 async def remove_all(ledger: Ledger, store: Store, sink: FibSink) -> int:

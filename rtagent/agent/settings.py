@@ -64,6 +64,9 @@ class Settings:
     control_group: str | None = None
     metrics: str | None = None
     """HOST:PORT on loopback, or unix:PATH; None: off."""
+    journal: str | None = None
+    """Where to record what is heard and decided; None: nowhere."""
+    journal_max_bytes: int = 256 * 1024 * 1024
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -213,6 +216,18 @@ def _path(value: Any) -> str:
     return value
 
 
+def _file(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError
+    return value
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 65_536:
+        raise ValueError
+    return value
+
+
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError
@@ -269,6 +284,10 @@ _SCHEMA: dict[str, dict[str, _Key]] = {
     },
     "metrics": {
         "listen": _Key("metrics", listen_address, '"127.0.0.1:9101", "[::1]:9101" or "unix:/run/rtagent/metrics.sock"'),
+    },
+    "journal": {
+        "file": _Key("journal", _file, 'an absolute path, such as "/var/lib/rtagent/journal"'),
+        "max_bytes": _Key("journal_max_bytes", _size, "a number of bytes, 65536 or more"),
     },
     "log": {
         "level": _Key(

@@ -11,10 +11,10 @@ from rtagent.agent import logs
 from rtagent.agent.failures import first_failure
 from rtagent.agent.remote import RequestRefused, Unreachable
 from rtagent.agent.settings import SettingsError
-from rtagent.cli import check, completion, diff, explain, fib, flush, output, run, status, wait
+from rtagent.cli import check, completion, diff, explain, fib, flush, output, replay, run, status, wait
 from rtagent.core.sink import Disconnected, VersionMismatch
 
-_COMMANDS = (run, check, status, wait, fib, diff, explain, flush, completion)
+_COMMANDS = (run, check, status, wait, fib, diff, explain, flush, replay, completion)
 
 _EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no such row); 2 trouble; each command's --help
 has its own. Manual: man rtagent; docs/ of the source."""

@@ -40,7 +40,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Return the configuration with the command line on top. Raises SettingsError."""
     config = config_file(args)
     settings = load(config) if config else Settings()
-    given = {name: getattr(args, name, None) for name in ("dataplane", "netns", "control")}
+    given = {name: getattr(args, name, None) for name in ("dataplane", "netns", "control", "journal")}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -19,6 +19,7 @@ the data plane as it is: forwarding goes on. SIGHUP reads pairs, mirror.ignore a
 EXAMPLES = """examples:
   rtagent run                                        configuration in /etc/rtagent/rtagent.toml, if there
   rtagent run --dataplane memory                     shadow mode: shows what would be programmed, on any Linux router
+  rtagent run --journal /var/tmp/rtagent.journal     for a report: rtagent replay repeats every decision
   rtagent run --config lb.toml --netns lb --control /run/lb.sock
 
 exit status: 0 ended by a signal; 2 trouble (configuration, a socket that cannot be had)"""
@@ -28,6 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     options.add_config(parser)
     options.add_control(parser)
+    parser.add_argument(
+        "--journal", metavar="FILE", type=os.path.abspath, help="record what is heard and decided, for rtagent replay"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

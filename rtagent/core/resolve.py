@@ -51,7 +51,11 @@ class Topology:
         self.links: dict[int, Link] = {}
         self.nexthops: dict[int, NexthopObject] = {}
         self.ignores_linkdown: set[tuple[int, int]] = set()
-        """(family, ifindex or -1 for all): where routes over a link without carrier do not count."""
+        """(family, ifindex or -1 for all): where routes over a link without carrier do not count.
+
+        "All" holds for IPv4 (IN_DEV_ORCONF in linux/inetdevice.h). In IPv6, setting it sets every link's own, which
+        alone counts (ip6_ignore_linkdown in net/addrconf.h) and may be set otherwise later.
+        """
         self.pairs: Mapping[int, int] = {}
         """Kernel ifindex to data plane interface."""
         self.left_alone: frozenset[int] = frozenset()
@@ -91,9 +95,13 @@ class Topology:
             return f"{link.name} is down"
         if way.flags & NH_DEAD:
             return f"the kernel regards it as dead on {link.name}"
-        if not link.carrier and not self.ignores_linkdown.isdisjoint({(family, way.ifindex), (family, -1)}):
+        if not link.carrier and self._ignores_linkdown(family, way.ifindex):
             return f"{link.name} has no carrier"
         return ""
+
+    def _ignores_linkdown(self, family: int, ifindex: int) -> bool:
+        everywhere = family == AF_INET and (AF_INET, -1) in self.ignores_linkdown
+        return everywhere or (family, ifindex) in self.ignores_linkdown
 
     def is_dead(self, group: NexthopGroup, family: int) -> bool:
         """Whether the kernel would pass over this group: every nexthop is dead."""

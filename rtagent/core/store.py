@@ -128,6 +128,7 @@ class Store:
             Dump.NEIGHBORS: list(self.neighbors.values()),
             Dump.NEXTHOPS: list(self.topology.nexthops.values()),
             Dump.RULES: list(self.rules.values()),
+            Dump.NETCONF: [LinkdownPolicy(*where, True) for where in self.topology.ignores_linkdown],
         }
         if dump in ROUTE_FAMILY:
             return [row for row in self.unsupported.values() if row.family == ROUTE_FAMILY[dump]]

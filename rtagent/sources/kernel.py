@@ -1,7 +1,6 @@
 """The kernel over Netlink: subscribe, dump, follow; and dump again whenever something was or may have been missed.
 
-Notifications are applied as they come, also while a dump is under way, and those that came during it are applied once
-more when it ends: the last writer wins, and what a dump showed too early does no harm. Nothing is swept unless a dump
+Here is what takes sockets and time; what becomes of what they bring is in intake.py. Nothing is swept unless a dump
 came through whole, with no overflow meanwhile (invariant 4).
 
 After an overflow the kernel drops whatever else it has to say until the socket is read empty, and does not report that
@@ -17,64 +16,28 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
+from rtagent.sources.intake import DUMP_ORDER, Intake, KernelListener, KernelTap
 from rtagent.transport.netlink import NetlinkSocket, Overflow
-from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
-from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
-from rtagent.vector.nexthops import NexthopGroups, NexthopObject
-from rtagent.vector.routes import EMPTY_DELTA, RouteDelta
+from rtagent.vector.batch import Dump
+from rtagent.vector.nexthops import NexthopGroups
 from rtagent.wire.netlink.constants import GROUPS
 from rtagent.wire.netlink.requests import dump_request
-from rtagent.wire.netlink.session import NetlinkSession, Received
+from rtagent.wire.netlink.session import Received
 
 log = structlog.get_logger()
 
 DEFAULT_RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024
 """Some 320 000 queued route notifications."""
 
-_ORDER = (
-    Dump.LINKS, Dump.NETCONF, Dump.NEXTHOPS, Dump.ADDRESSES, Dump.NEIGHBORS, Dump.RULES,
-    Dump.ROUTES_INET, Dump.ROUTES_INET6, Dump.ROUTES_MPLS,
-)  # fmt: skip
-_ROWS: dict[Dump, type] = {
-    Dump.LINKS: Link,
-    Dump.NETCONF: LinkdownPolicy,
-    Dump.NEXTHOPS: NexthopObject,
-    Dump.ADDRESSES: Address,
-    Dump.NEIGHBORS: Neighbor,
-    Dump.RULES: Rule,
-}
-_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
 _NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 _MPLS_ROUTING = Path("/proc/sys/net/mpls")
 """There with the mpls_router module. Without it a dump of AF_MPLS routes is answered with those of all other families
 (net/core/rtnetlink.c falls back to PF_UNSPEC)."""
 _BACKOFF_S = (0.05, 1.0)
 _DUMP_SLOTS = 24
-_LOG_ROWS_BEFORE_FOLD = 65_536
-
-
-class KernelListener(Protocol):
-    """Who is told; core/store.py."""
-
-    def begin(self, dump: Dump) -> None:
-        """A dump starts."""
-
-    def apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
-        """Take notifications, or rows of the dump named."""
-
-    def finish(self, dump: Dump) -> None:
-        """The dump came through whole: what it did not show is gone."""
-
-    def abandon(self, dump: Dump) -> None:
-        """The dump broke off."""
-
-    def take_dump_requests(self) -> set[Dump]:
-        """Return what the kernel may have changed silently."""
 
 
 class KernelSource:
@@ -88,6 +51,7 @@ class KernelSource:
         netns: str | None = None,
         receive_buffer_bytes: int = DEFAULT_RECEIVE_BUFFER_BYTES,
         on_change: Callable[[], None] = lambda: None,
+        tap: KernelTap | None = None,
     ) -> None:
         self.resyncs = 0
         """Complete resynchronisations since the start, the first not counted."""
@@ -100,16 +64,12 @@ class KernelSource:
         self.last_resync_at: float | None = None
         """UNIX time of the last overflow or loss."""
         self._listener = listener
-        self._session = NetlinkSession(groups)
+        self._intake = Intake(listener, groups, tap)
         self._on_change = on_change
         self._netns = netns
         self._receive_buffer_bytes = receive_buffer_bytes
-        self._unsynced = set(_ORDER)
-        self._pending = set(_ORDER)
-        self._dumping: Dump | None = None
+        self._pending = set(DUMP_ORDER)
         self._losses = 0
-        self._log: list[KernelBatch] = []
-        self._log_rows = 0
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._sequence = 0
@@ -118,23 +78,24 @@ class KernelSource:
     @property
     def in_sync(self) -> bool:
         """Whether everything has been dumped whole since the start and since the last loss."""
-        return not self._unsynced
+        return self._intake.in_sync
 
     @property
     def is_dumping(self) -> bool:
         """Whether a dump is under way or due."""
-        return self._dumping is not None or bool(self._pending)
+        return self._intake.dumping is not None or bool(self._pending)
 
     def states(self) -> dict[str, str]:
         """Return the state of each part: "synced", "syncing" or "awaiting"."""
+        dumping, unsynced = self._intake.dumping, self._intake.unsynced
         return {
-            dump.value: "syncing" if dump is self._dumping else "awaiting" if dump in self._unsynced else "synced"
-            for dump in _ORDER
+            dump.value: "syncing" if dump is dumping else "awaiting" if dump in unsynced else "synced"
+            for dump in DUMP_ORDER
         }
 
     def forget(self) -> None:
         """Nexthop groups were freed: forget what refers to them."""
-        self._session.forget()
+        self._intake.forget()
 
     async def run(self) -> None:
         """Subscribe, dump everything, follow for ever."""
@@ -186,24 +147,19 @@ class KernelSource:
             return False
         if datagrams.truncated:
             self._lost("a notification was longer than its slot")
-        received = self._session.receive(datagrams.buffer, datagrams.starts, datagrams.lengths, dump=False)
-        self._count(received)
-        if received.batch:
-            if self._dumping is not None:
-                self._remember(received.batch)
-            self._apply(received.batch)
+        self._note(self._intake.notified(datagrams))
         return True
 
-    def _remember(self, batch: KernelBatch) -> None:
-        self._log.append(batch)
-        self._log_rows += len(batch.routes)
-        if self._log_rows > _LOG_ROWS_BEFORE_FOLD + 2 * len(self._log[0].routes):
-            routes = RouteDelta.folded([earlier.routes for earlier in self._log])
-            self._log = [KernelBatch(routes, tuple(change for earlier in self._log for change in earlier.changes))]
-            self._log_rows = len(routes)
+    def _note(self, received: Received) -> None:
+        """Count what was received, and draw the conclusions from what it changed."""
+        self.messages += received.messages
+        self.malformed += len(received.malformed)
+        if received.malformed:
+            log.warning("kernel.message_malformed", count=len(received.malformed), first=str(received.malformed[0]))
+        if received.batch:
+            self._changed()
 
-    def _apply(self, batch: KernelBatch, dump: Dump | None = None) -> None:
-        self._listener.apply(batch, dump)
+    def _changed(self) -> None:
         self._want(self._listener.take_dump_requests())
         self._on_change()
 
@@ -219,19 +175,13 @@ class KernelSource:
             self._work.set()
 
     def _lost(self, reason: str) -> None:
-        if not self._unsynced:
+        if self.in_sync:
             self.resyncs += 1
             log.warning("kernel.notifications_lost", reason=reason)
         self._losses += 1
         self.last_resync_reason, self.last_resync_at = reason, time.time()
-        self._unsynced = set(_ORDER)
-        self._want(set(_ORDER))
-
-    def _count(self, received: Received) -> None:
-        self.messages += received.messages
-        self.malformed += len(received.malformed)
-        if received.malformed:
-            log.warning("kernel.message_malformed", count=len(received.malformed), first=str(received.malformed[0]))
+        self._intake.lost()
+        self._want(set(DUMP_ORDER))
 
     async def _keep_dumped(self) -> None:
         self._work.set()
@@ -249,7 +199,7 @@ class KernelSource:
         progressed = False
         while True:
             await self._work.wait()
-            dump = next((dump for dump in _ORDER if dump in self._pending), None)
+            dump = next((dump for dump in DUMP_ORDER if dump in self._pending), None)
             if dump is None:
                 self._work.clear()
                 self._idle.set()
@@ -266,8 +216,8 @@ class KernelSource:
     async def _dump(self, answers: NetlinkSocket, dump: Dump) -> str:
         """Dump one part into the listener; return why it has to be repeated, empty where it came through whole."""
         await self._drain()
-        losses, self._dumping, self._log, self._log_rows = self._losses, dump, [], 0
-        self._listener.begin(dump)
+        losses = self._losses
+        self._intake.begin(dump)
         problem = "it was cancelled"
         try:
             problem = await self._receive_dump(answers, dump)
@@ -275,19 +225,13 @@ class KernelSource:
             if self._losses != losses:
                 problem = problem or "notifications were lost meanwhile"
         finally:
-            self._dumping = None
             if problem:
-                self._listener.abandon(dump)
-        if not problem:
-            self._listener.finish(dump)
-            for batch in self._log:
-                self._listener.apply(_only(batch, dump))
-            self._unsynced.discard(dump)
-            self._want(self._listener.take_dump_requests())
-            if self.in_sync:
-                log.info("kernel.synced", messages=self.messages)
-        self._log = []
-        self._on_change()
+                self._intake.abandon()
+            else:
+                self._intake.finish()
+        self._changed()
+        if not problem and self.in_sync:
+            log.info("kernel.synced", messages=self.messages)
         return problem
 
     async def _receive_dump(self, answers: NetlinkSocket, dump: Dump) -> str:
@@ -301,11 +245,9 @@ class KernelSource:
             datagrams = answers.receive()
             if datagrams is None:
                 continue
-            received = self._session.receive(datagrams.buffer, datagrams.starts, datagrams.lengths, dump=True)
-            self._count(received)
+            received = self._intake.dumped(datagrams)
+            self._note(received)
             interrupted |= received.interrupted or datagrams.truncated
-            if received.batch:
-                self._apply(received.batch, dump)
             if received.error is not None:
                 if received.error.errno in _NOT_IN_THIS_KERNEL:
                     return ""
@@ -317,16 +259,3 @@ class KernelSource:
 
 def _routes_mpls() -> bool:
     return _MPLS_ROUTING.exists()
-
-
-def _only(batch: KernelBatch, dump: Dump) -> KernelBatch:
-    """Return the part of a batch that a dump is about."""
-    if dump in _ROWS:
-        return KernelBatch(EMPTY_DELTA, tuple(c for c in batch.changes if isinstance(c.row, _ROWS[dump])))
-    routes, family = batch.routes.routes, _FAMILY[dump]
-    which = routes.keys.family == family
-    return KernelBatch(RouteDelta(routes.take(which), batch.routes.op[which]), _unsupported(batch.changes, family))
-
-
-def _unsupported(changes: tuple[Change, ...], family: int) -> tuple[Change, ...]:
-    return tuple(c for c in changes if isinstance(c.row, UnsupportedRoute) and c.row.family == family)

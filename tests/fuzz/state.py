@@ -73,5 +73,5 @@ def _entry(store: Store, entry: Entry) -> Any:
     group = store.groups[entry.group]
     lone = len(group.nexthops) == 1
     ways = sorted((way.via, way.ifindex, 1 if lone else way.weight, way.labels) for way in group.nexthops)
-    through = "its object's" if group.nhid else ways
-    return entry.metric, entry.tos, entry.protocol, group.kind.name, group.nhid, through
+    what = "its object's" if group.nhid else (group.kind.name, ways)
+    return entry.metric, entry.tos, entry.protocol, group.nhid, what

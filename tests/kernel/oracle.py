@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.kernel.mirror import Fib, Forwarding, Mirror, Path, matching
 from tests.lab.lab import Namespace
@@ -30,14 +30,22 @@ _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _MULTICAST = ipaddress.ip_network("ff00::/8")
 
 
+class Kernel(NamedTuple):
+    """What a namespace's kernel says."""
+
+    fib: Fib
+    """All of it, also what no data plane is given: throw routes, and routes over no port."""
+    passed_over: set[tuple[int, str]]
+    """(IP version, device): over which routes are passed over, for want of a carrier."""
+
+
 def kernel_fib(namespace: Namespace, ports: Mapping[str, str] | None = None) -> Fib:
     """Return what the kernel would forward by, table by table; ``ports``: the devices that count, and their names."""
-    named = _named(_everything(namespace), ports)
+    named = _named(_kernel(namespace).fib, ports)
     return {key: forwarding for key, forwarding in named.items() if forwarding.type in SHOWN}
 
 
-def _everything(namespace: Namespace) -> Fib:
-    """Return the same with what no data plane is given: throw routes, and routes over no port."""
+def _kernel(namespace: Namespace) -> Kernel:
     links, nexthops = namespace.ip_answers(["link show", "nexthop show"], "-d")
     (inet,) = namespace.ip_answers(["route show table all"], "-d", "-4")
     (inet6,) = namespace.ip_answers(["route show table all"], "-d", "-6")
@@ -66,12 +74,14 @@ def _everything(namespace: Namespace) -> Fib:
                 divided.add((table, prefix))
             if forwarding is not None and "from" not in route and not int(str(route.get("tos", "0")), 0):
                 fib[table, prefix] = forwarding
+    without_carrier = {row["ifname"] for row in links if "LOWER_UP" not in row["flags"]}
+    passed_over = {(FAMILIES[family], device) for family in FAMILIES for device in ignoring[family] & without_carrier}
     covers = [ipaddress.ip_network(prefix) for prefix in local if ":" in prefix]
-    return {
-        (table, prefix): forwarding
-        for (table, prefix), forwarding in fib.items()
-        if prefix in local or not ((table, prefix) in divided or (table == TABLES["main"] and _within(prefix, covers)))
+    covered = {
+        prefix for table, prefix in fib if table == TABLES["main"] and prefix not in local and _within(prefix, covers)
     }
+    hidden = divided - {(TABLES["main"], prefix) for prefix in local} | {(TABLES["main"], prefix) for prefix in covered}
+    return Kernel({key: forwarding for key, forwarding in fib.items() if key not in hidden}, passed_over)
 
 
 def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
@@ -152,8 +162,8 @@ def disagreements(
     mirror: Mirror, namespace: Namespace, addresses: Sequence[str] = (), ports: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets."""
-    held, everything = mirror.fib(), _named(_everything(namespace), ports)
-    wanted = {key: forwarding for key, forwarding in everything.items() if forwarding.type in SHOWN}
+    held, kernel = mirror.fib(), _kernel(namespace)
+    wanted = {key: forwarding for key, forwarding in _named(kernel.fib, ports).items() if forwarding.type in SHOWN}
     found = [
         f"table {table} {prefix}: FIB {held.get((table, prefix))}, kernel {wanted.get((table, prefix))}"
         for table, prefix in sorted(held.keys() | wanted.keys())
@@ -162,18 +172,23 @@ def disagreements(
     sampled = [_within_prefix(prefix) for table, prefix in sorted(wanted) if table == TABLES["main"]][:SAMPLES]
     sampled += addresses
     for address, theirs in zip(sampled, kernel_ways(namespace, sampled), strict=True):
-        forwarding = matching(everything, address)
-        if forwarding is not None and forwarding.type not in SHOWN:
-            continue  # no data plane is given that route: packets take what covers it
+        forwarding = matching(kernel.fib, address)
+        if forwarding is not None and not _is_given(forwarding, ports):
+            continue  # packets take what covers it
+        if ":" in address and isinstance(theirs, tuple) and (6, theirs[1]) in kernel.passed_over:
+            continue  # a policy that is set after a multipath route does not share out its flows anew
         if isinstance(theirs, tuple) and ports is not None:
-            if theirs[1] not in ports:
-                continue
-            theirs = theirs[0], ports[theirs[1]]
+            theirs = theirs[0], ports.get(theirs[1], "no port")
         ours = matching(held, address)
         expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
         if theirs not in expected | NOT_MIRRORED:
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
     return found
+
+
+def _is_given(forwarding: Forwarding, ports: Mapping[str, str] | None) -> bool:
+    """Whether a data plane is given that route."""
+    return forwarding.type in SHOWN and (ports is None or all(path.dev in ports for path in forwarding.paths))
 
 
 def _within_prefix(prefix: str) -> str:

@@ -89,6 +89,14 @@ def test_a_link_without_carrier_counts_unless_it_is_to_be_ignored_in_the_family(
     assert world.resolve("fd00::2@1", family=AF_INET6) == [path("fd00::2@101")]
 
 
+def test_in_ipv6_the_policy_of_a_link_alone_counts(world):
+    world.link(1, IFF_UP)
+    world.topology.ignores_linkdown.add((AF_INET6, -1))
+    assert world.resolve("fd00::2@1", family=AF_INET6) == [path("fd00::2@101")]
+    world.topology.ignores_linkdown.add((AF_INET6, 1))
+    assert world.resolve("fd00::2@1", family=AF_INET6) == (State.PARKED, "no usable next hop: e1 has no carrier")
+
+
 def test_a_route_with_one_unpaired_nexthop_is_parked_whole(world):
     assert world.resolve("10.0.0.2@1", "10.0.2.2@3") == (State.PARKED, "no pair for e3")
 

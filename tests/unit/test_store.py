@@ -163,6 +163,13 @@ def test_a_carrier_policy_is_forgotten_with_its_link(world):
     assert world.store.topology.ignores_linkdown == set()
 
 
+def test_a_carrier_policy_that_a_dump_does_not_show_is_forgotten(world):
+    world.say(LinkdownPolicy(AF_INET, 1, True))
+    world.say(LinkdownPolicy(AF_INET, 2, True))
+    world.dump(Dump.NETCONF, LinkdownPolicy(AF_INET, 2, True))
+    assert world.store.topology.ignores_linkdown == {(AF_INET, 2)}
+
+
 def test_pairs_are_told_of_links_that_come_go_or_are_renamed(world):
     told = []
     world.store.on_links_changed = lambda: told.append(

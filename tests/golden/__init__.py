@@ -1,0 +1,1 @@
+"""Bytes that others made, or that we made once: what comes of them stays the same."""
