@@ -7,9 +7,9 @@
  * between two slices. So nothing that was looked up is kept beyond its slice.
  *
  * When the FIB removes an entry it waits until each worker has been around its loop once, for every
- * entry anew (vlib_worker_wait_one_loop): with workers that sleep in between, fifty a second. It does not
- * where it finds the barrier held. So removals hold it, for a quarter of a millisecond at most; VPP then
- * keeps it open for some multiple of that.
+ * entry anew (vlib_worker_wait_one_loop): with workers that sleep in between, fifty a second. It
+ * does not where it finds the barrier held. So removals hold it, for a quarter of a millisecond at
+ * most; VPP then keeps it open for some multiple of that.
  */
 
 #include <fibbulk/fibbulk.h>
