@@ -58,7 +58,7 @@ typedef struct
   const uint8_t *address;
 } fibbulk_row_t;
 
-/* Find the columns in what was received. Nothing of `c` may be used unless it returns FIBBULK_OK. */
+/* Find the columns in what was received; `c` may be used only where this returns FIBBULK_OK. */
 fibbulk_error_t fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_bytes,
 				       int is_ip6, uint32_t n_path_lists, uint32_t n_rows);
 
