@@ -147,9 +147,11 @@ class Ledger:
         self._in_flight[rows] = False
         done = retval == 0
         self.installed[rows[done]] = entry[done]
-        settled = done & ~self._again[rows]
+        again = self._again[rows]
+        settled = done & ~again
         self.state[rows[settled]] = np.where(entry[settled] == NO_ENTRY, State.ABSENT, State.INSTALLED)
-        self._rib.touch(rows[self._again[rows] | (done & (entry == NO_ENTRY))])
+        self.state[rows[again]] = State.PENDING  # whatever it was decided to be, that was beside the older write
+        self._rib.touch(rows[again | (done & (entry == NO_ENTRY))])
         self._again[rows] = False
         refused = np.flatnonzero(~done)
         for at in refused.tolist():

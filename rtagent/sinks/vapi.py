@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, TypeAlias
 
@@ -47,7 +48,7 @@ class Refused(Exception):
         self.retval = retval
 
 
-class _Question:
+class _Question(ABC):
     """A question under way: ``contexts`` numbers from ``first`` on belong to its answers."""
 
     def __init__(self, first: int, contexts: int) -> None:
@@ -57,9 +58,9 @@ class _Question:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Wait for it with ``asyncio.wait``: a caller that is cancelled must not cancel it."""
 
+    @abstractmethod
     def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
         """Take messages with their contexts, counted from ``first``. Raises MalformedMessage."""
-        raise NotImplementedError
 
     def fail(self, failure: Disconnected) -> None:
         """No answer will come any more."""

@@ -85,13 +85,13 @@ class FakePlane:
 
 
 class VppPlane:
-    def __init__(self, lab: Lab, *, plugin: bool = False) -> None:
+    def __init__(self, lab: Lab, *, plugin: bool = False, workers: int = 0) -> None:
         router, peer = lab.namespace("router"), lab.namespace("peer")
         for number in (0, 1):
             lab.veth(router, f"e{number}", peer, f"e{number}")
         self._plugin = plugin
         extra, path = ((NAME,), built()) if plugin else ((), None)
-        self.vpp = Vpp(lab, router, plugins=extra, plugin_path=path, trace_items=1 << 20)
+        self.vpp = Vpp(lab, router, plugins=extra, plugin_path=path, trace_items=1 << 20, workers=workers)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)

@@ -21,6 +21,7 @@ memory {{ main-heap-size {heap} main-heap-page-size 4k }}
 buffers {{ page-size 4k buffers-per-numa 8192 }}
 plugins {{ {path} plugin default {{ disable }} {plugins} }}
 api-trace {{ on nitems {trace_items} }}
+cpu {{ {workers} }}
 """
 
 
@@ -33,6 +34,7 @@ class Vpp:
     def __init__(
         self, lab: Lab, namespace: Namespace, *, heap: str = "1G", busy: bool = False,
         plugins: tuple[str, ...] = (), plugin_path: Path | None = None, trace_items: int = 65_536,
+        workers: int = 0,
     ) -> None:  # fmt: skip
         self._lab = lab
         self.namespace = namespace
@@ -49,6 +51,7 @@ class Vpp:
                 path=f"add-path {plugin_path}" if plugin_path else "",
                 plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in (*_PLUGINS, *plugins)),
                 trace_items=trace_items,
+                workers=f"workers {workers}" if workers else "",
             )
         )
         self.process: Process | None = None

@@ -48,6 +48,12 @@ def plane() -> Iterator[VppPlane]:
         yield VppPlane(lab, plugin=True)
 
 
+@pytest.fixture
+def plane_with_worker() -> Iterator[VppPlane]:
+    with Lab() as lab:
+        yield VppPlane(lab, plugin=True, workers=1)
+
+
 def on(plane: VppPlane, scenario: Callable[[VppFib, VapiClient], Awaitable[None]]) -> None:
     """Run a scenario with a connected sink, and another client of the same VPP."""
 
@@ -253,3 +259,17 @@ def test_a_long_message_lets_others_in_between(plane: VppPlane) -> None:
         assert plugin.counters(plane.vpp)["apply: slices"] > 10
 
     on(plane, scenario)
+
+
+def test_removals_do_not_wait_for_a_sleeping_worker_once_a_row(plane_with_worker: VppPlane) -> None:
+    async def scenario(sink: VppFib, _: VapiClient) -> None:
+        rows = 50_000  # at one row a turn of a worker that sleeps: a quarter of an hour
+        keys = Keys.of(Key(254, AF_INET, (0x0B000000 + (number << 8)) << 96, 24) for number in range(rows))
+        assert not (await sink.apply(Plan(keys, np.full(rows, sink.entries.intern(PLAIN), np.int32)))).any()
+        assert not (await sink.apply(Plan(keys, np.full(rows, NO_ENTRY, np.int32)))).any()
+        assert {} == await own_rows(sink)
+        counted = plugin.counters(plane_with_worker.vpp)
+        assert rows == counted["apply: rows removed"]
+        assert counted["apply: barriers for removals"] > 1
+
+    on(plane_with_worker, scenario)

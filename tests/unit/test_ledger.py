@@ -188,6 +188,19 @@ def test_a_row_that_changes_while_its_write_is_refused_is_decided_again(world):
     assert world.settle() == [(P, VIA_B)]
 
 
+def test_a_row_that_changed_back_under_way_is_unsettled_until_it_is_decided_again(world):
+    world.kernel(Route(P, A))
+    world.settle()
+    world.kernel(Route(P, A, Op.REMOVE))
+    removal = world.decide()
+    world.kernel(Route(P, A))
+    world.decide()
+    world.answer(removal)
+    assert len(world.ledger.unsettled()) == 1
+    assert world.settle() == [(P, VIA_A)]
+    assert len(world.ledger.unsettled()) == 0
+
+
 def test_a_row_in_flight_is_not_written_twice(world):
     world.kernel(Route(P, A))
     under_way = world.decide()

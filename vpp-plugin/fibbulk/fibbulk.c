@@ -35,8 +35,8 @@ source_find (fib_source_t id, const char *name, fib_source_priority_t prio,
   return WALK_STOP;
 }
 
-/* The FIB believes what it is told: a number that is no source, or a source with data of its own, would
- * be taken for one that has paths. */
+/* The FIB believes what it is told: a number that is no source, or a source with data of its own,
+ * would be taken for one that has paths. */
 static int
 source_takes_paths (fib_source_t source)
 {
@@ -157,6 +157,8 @@ fibbulk_show (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 #undef _
     vlib_cli_output (vm, "%-45s %12.3f", "apply: longest slice, ms",
 		     1e3 * counters->longest_apply_slice_s);
+  vlib_cli_output (vm, "%-45s %12.3f", "apply: longest barrier, ms",
+		   1e3 * counters->longest_barrier_s);
   vlib_cli_output (vm, "%-45s %12.3f", "read: longest slice, ms",
 		   1e3 * counters->longest_read_slice_s);
   return 0;

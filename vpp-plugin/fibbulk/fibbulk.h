@@ -3,10 +3,10 @@
 /*
  * Bulk routes for the binary API.
  *
- * VPP's FIB takes half a million routes a second, its API, one message a route, a quarter of that. Here
- * a message is thousands of rows. Like ip_route_add_del the handlers run on the main thread and hold no
- * barrier: the FIB takes one itself where a pool that workers read must move. A long message is worked
- * off in slices between which the main thread does whatever else it has to.
+ * VPP's FIB takes half a million routes a second, its API, one message a route, a quarter of that.
+ * Here a message is thousands of rows. Like ip_route_add_del the handlers run on the main thread,
+ * and the FIB takes the barrier itself where a pool that workers read must move. A long message is
+ * worked off in slices between which the main thread does whatever else it has to.
  */
 
 #ifndef included_fibbulk_h
@@ -18,11 +18,14 @@
 #include <fibbulk/fibbulk_columns.h>
 
 /* How long the main thread is held at a stretch, and how often the clock is looked at meanwhile. */
-#define FIBBULK_SLICE_S		 2e-3
-#define FIBBULK_ROWS_PER_CLOCK	 32
+#define FIBBULK_SLICE_S		  2e-3
+#define FIBBULK_ROWS_PER_CLOCK	  8
 #define FIBBULK_ENTRIES_PER_CLOCK 256
 
-#define FIBBULK_READ_ROWS 8192
+/* How long workers are held at a stretch for removals, see fibbulk_apply.c. */
+#define FIBBULK_BARRIER_S 250e-6
+
+#define FIBBULK_READ_ROWS  8192
 #define FIBBULK_READ_PATHS 4096
 
 #define foreach_fibbulk_counter                                                                    \
@@ -32,6 +35,7 @@
   _ (apply_removals, "apply: rows removed")                                                        \
   _ (apply_refusals, "apply: rows refused")                                                        \
   _ (apply_slices, "apply: slices")                                                                \
+  _ (apply_barriers, "apply: barriers for removals")                                               \
   _ (read_messages, "read: messages")                                                              \
   _ (read_malformed, "read: messages refused as a whole")                                          \
   _ (read_rows, "read: rows")                                                                      \
@@ -43,6 +47,7 @@ typedef struct
   foreach_fibbulk_counter
 #undef _
     f64 longest_apply_slice_s;
+  f64 longest_barrier_s;
   f64 longest_read_slice_s;
 } fibbulk_counters_t;
 
@@ -54,17 +59,17 @@ typedef struct
 
 extern fibbulk_main_t fibbulk_main;
 
-/* Write the rows; return those that were refused, a vector of (row, retval). May suspend. */
 typedef struct
 {
   u32 row;
   i32 retval;
 } fibbulk_refused_t;
 
+/* Write the rows; return those that were refused, as a vector. May suspend. */
 fibbulk_refused_t *fibbulk_apply (vlib_main_t *vm, const fibbulk_columns_t *columns,
 				  fib_protocol_t proto, fib_source_t source);
 
-/* One slice of entries, as columns; each is a vector in network order. */
+/* Some entries as columns, each a vector in network order. */
 typedef struct
 {
   u32 n_rows;
@@ -80,6 +85,7 @@ typedef struct
   u8 *flags;
 } fibbulk_slice_t;
 
+/* Take entries from the cursor on, until the slice is full or its time is up. */
 void fibbulk_read (vlib_main_t *vm, fibbulk_slice_t *slice, fib_protocol_t proto,
 		   fib_source_t source, u8 others, u32 cursor, u32 max_rows);
 u32 fibbulk_slice_bytes (const fibbulk_slice_t *slice);

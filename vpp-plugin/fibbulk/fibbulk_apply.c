@@ -5,6 +5,11 @@
  *
  * Whatever a row refers to (its table, the interfaces of its paths) may go while the message waits
  * between two slices. So nothing that was looked up is kept beyond its slice.
+ *
+ * When the FIB removes an entry it waits until each worker has been around its loop once, for every
+ * entry anew (vlib_worker_wait_one_loop): with workers that sleep in between, fifty a second. It
+ * does not where it finds the barrier held. So removals hold it, for a quarter of a millisecond at
+ * most; VPP then keeps it open for some multiple of that.
  */
 
 #include <fibbulk/fibbulk.h>
@@ -31,6 +36,8 @@ typedef struct
   u32 slice;
   u32 table_id, fib_index; /* of the last row, if fib_index is one */
   path_list_t *lists;
+  u8 barrier;
+  f64 barrier_since;
   fib_route_path_t *rpaths; /* the FIB gets a copy, for it changes what it gets */
 } work_t;
 
@@ -101,8 +108,32 @@ path_list_get (work_t *w, u32 number)
   return list;
 }
 
+static void
+barrier_hold (vlib_main_t *vm, work_t *w)
+{
+  if (w->barrier || vlib_num_workers () == 0)
+    return;
+  vlib_worker_thread_barrier_sync (vm);
+  w->barrier = 1;
+  w->barrier_since = vlib_time_now (vm);
+}
+
+static void
+barrier_release (vlib_main_t *vm, work_t *w)
+{
+  fibbulk_counters_t *counters = &fibbulk_main.counters;
+
+  if (!w->barrier)
+    return;
+  vlib_worker_thread_barrier_release (vm);
+  w->barrier = 0;
+  counters->apply_barriers++;
+  counters->longest_barrier_s =
+    clib_max (counters->longest_barrier_s, vlib_time_now (vm) - w->barrier_since);
+}
+
 static int
-row_apply (work_t *w, u32 number, u8 *is_removal)
+row_apply (vlib_main_t *vm, work_t *w, u32 number, u8 *is_removal)
 {
   fib_prefix_t pfx = { .fp_proto = w->proto };
   fib_route_path_t *rpath;
@@ -130,8 +161,12 @@ row_apply (work_t *w, u32 number, u8 *is_removal)
 
   *is_removal = row.path_list == FIBBULK_REMOVE;
   if (*is_removal)
-    return fib_api_route_add_del (0 /* is_add */, 0 /* is_multipath */, w->fib_index, &pfx,
-				  w->source, FIB_ENTRY_FLAG_NONE, 0);
+    {
+      barrier_hold (vm, w);
+      return fib_api_route_add_del (0 /* is_add */, 0 /* is_multipath */, w->fib_index, &pfx,
+				    w->source, FIB_ENTRY_FLAG_NONE, 0);
+    }
+  barrier_release (vm, w);
 
   list = path_list_get (w, row.path_list);
   if (list->rv)
@@ -178,6 +213,7 @@ fibbulk_apply (vlib_main_t *vm, const fibbulk_columns_t *columns, fib_protocol_t
 	      counters->longest_apply_slice_s =
 		clib_max (counters->longest_apply_slice_s, now - begin);
 	      counters->apply_slices++;
+	      barrier_release (vm, &w);
 	      vlib_process_yield (vm);
 	      begin = vlib_time_now (vm);
 	      w.slice++;
@@ -185,7 +221,9 @@ fibbulk_apply (vlib_main_t *vm, const fibbulk_columns_t *columns, fib_protocol_t
 	    }
 	}
 
-      rv = row_apply (&w, i, &is_removal);
+      rv = row_apply (vm, &w, i, &is_removal);
+      if (w.barrier && vlib_time_now (vm) - w.barrier_since >= FIBBULK_BARRIER_S)
+	barrier_release (vm, &w);
       if (rv)
 	{
 	  const fibbulk_refused_t r = { .row = i, .retval = rv };
@@ -197,6 +235,7 @@ fibbulk_apply (vlib_main_t *vm, const fibbulk_columns_t *columns, fib_protocol_t
 	counters->apply_rows++;
     }
 
+  barrier_release (vm, &w);
   counters->apply_refusals += vec_len (refused);
   counters->apply_slices++;
   counters->longest_apply_slice_s =

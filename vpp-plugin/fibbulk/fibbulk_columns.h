@@ -3,9 +3,9 @@
 /*
  * What is in `data` of the plugin's messages, and whether it may be believed.
  *
- * Everything that a client can get wrong is found here, before VPP's FIB is touched: lengths, counts,
- * order, prefixes, and the kinds of paths that the FIB would take without looking at what they point
- * to. This part knows nothing of VPP, so that it is tested and fuzzed without it.
+ * Everything that a client can get wrong is found here, before VPP's FIB is touched: lengths,
+ * counts, order, prefixes, and the kinds of paths that the FIB would take without looking at what
+ * they point to. This part knows nothing of VPP, so that it is tested and fuzzed without it.
  */
 
 #ifndef included_fibbulk_columns_h
@@ -58,7 +58,7 @@ typedef struct
   const uint8_t *address;
 } fibbulk_row_t;
 
-/* Find the columns in what was received. Nothing of `c` may be used unless this returns FIBBULK_OK. */
+/* Find the columns in what was received; `c` may be used only where this returns FIBBULK_OK. */
 fibbulk_error_t fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_bytes,
 				       int is_ip6, uint32_t n_path_lists, uint32_t n_rows);
 

@@ -3,9 +3,9 @@
 /*
  * Entries out of the FIB, a slice at a time.
  *
- * The cursor is an index into the pool of all FIB entries, where an entry keeps its place for life: the
- * next slice goes on where the last one ended, whatever has come and gone in between, and no list of
- * entries must be made first, which is what takes so long in ip_route_dump.
+ * The cursor is an index into the pool of all FIB entries, where an entry keeps its place for life:
+ * the next slice goes on where the last one ended, whatever has come and gone in between, and no
+ * list of entries must be made first, which is what takes so long in ip_route_dump.
  */
 
 #include <fibbulk/fibbulk.h>
