@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
 from rtagent.vector.keys import AF_INET, AF_INET6, Key, Keys
-from rtagent.vector.nexthops import NO_GROUP, Kind, NexthopGroup, NexthopGroups
+from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
 _ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
@@ -222,11 +222,9 @@ class Rib:
             alike = self._with_nhid(entries, rank, entry)
             alike = alike or [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
-        if any(
-            entries[index].group == entry.group and (inet6 or entries[index].protocol == entry.protocol)
-            for index in rank
-        ):
-            return entries
+        known = self._matching(entries, rank, entry)
+        if known is not None and (inet6 or entries[known].protocol == entry.protocol):
+            return [entry if index == known else other for index, other in enumerate(entries)]
         before = [other for other in entries if other.rank < entry.rank]
         equal = [entries[index] for index in rank]
         after = [other for other in entries if other.rank > entry.rank]
@@ -257,14 +255,14 @@ class Rib:
         return entries if len(rank) != 1 else [other for index, other in enumerate(entries) if index != rank[0]]
 
     def _matching(self, entries: list[Entry], rank: list[int], entry: Entry) -> int | None:
-        """Return which entry of the rank this is, flags of its nexthops (dead or not) aside, its own protocol first."""
+        """Return which entry of the rank this is, whether its nexthops are dead aside, one of its protocol first."""
         rank = sorted(rank, key=lambda index: entries[index].protocol != entry.protocol)
         for index in rank:
             if entries[index].group == entry.group:
                 return index
-        wanted = _without_flags(self.groups[entry.group])
+        wanted = _as_if_alive(self.groups[entry.group])
         for index in rank:
-            if _without_flags(self.groups[entries[index].group]) == wanted:
+            if _as_if_alive(self.groups[entries[index].group]) == wanted:
                 return index
         return None
 
@@ -302,8 +300,8 @@ class Rib:
         return not group.nhid and entry.protocol != RTPROT_RA and any(way.via for way in group.nexthops)
 
 
-def _without_flags(group: NexthopGroup) -> NexthopGroup:
-    return group._replace(nexthops=tuple(way._replace(flags=0) for way in group.nexthops))
+def _as_if_alive(group: NexthopGroup) -> NexthopGroup:
+    return group._replace(nexthops=tuple(way._replace(flags=way.flags & ~NH_DEAD) for way in group.nexthops))
 
 
 def _turns(rows: Rows) -> list[NDArray[np.intp]]:
