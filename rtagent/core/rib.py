@@ -8,7 +8,7 @@ by one, by the kernel's own rules:
   too; in IPv4 both tables are one trie (fib_trie_table in net/ipv4/fib_trie.c), and the longest prefix wins.
 * IPv4 (net/ipv4/fib_trie.c): entries of a prefix stand in the order of tos, metric, then insertion; the first one that
   is not dead is used. A replace changes the first entry of its tos and metric. Entries that differ in nothing but the
-  protocol stand side by side.
+  protocol, or the preferred source, stand side by side.
 * IPv6 (net/ipv6/ip6_fib.c): ordered by metric. Gateway routes of one metric form one multipath route, and a message
   carries all of its nexthops; routes without a gateway stand side by side. Where a prefix, ::/0 excepted, has a
   source-specific route as well, its other entries in that table are never used, whatever the source

@@ -60,6 +60,8 @@ class NexthopGroup(NamedTuple):
     """The nexthop object (single or group) behind the route, 0 where the route carries its own nexthops."""
     unsupported: str = ""
     """Why this cannot be expressed in a data plane (an unknown encapsulation, say); empty where it can."""
+    source: bytes = b""
+    """The preferred source of an IPv4 unicast route: it tells entries apart, and has no bearing on forwarding."""
 
 
 class NexthopGroups:

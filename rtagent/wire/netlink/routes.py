@@ -136,7 +136,7 @@ class RouteDecoder:
             columns = [
                 column
                 for kind, (start, end) in by_type.items()
-                if kind in _NEXTHOP_ATTRIBUTES
+                if kind in _NEXTHOP_ATTRIBUTES or (kind == nl.RTA_PREFSRC and family == AF_INET)
                 for column in range(start // 4, (end + 3) // 4)
             ]
             shape = _Shape(family, np.array(headers, np.intp), by_type, np.array(columns, np.intp))
@@ -215,7 +215,10 @@ class RouteDecoder:
                 values = {kind: data[start:end] for kind, (start, end) in shape.spans.items()}
                 try:
                     kind = Kind(int(relevant[row, 0]) >> 24)
-                    known = self._groups.intern(nexthop_group(kind, int(relevant[row, 1]), values))
+                    group = nexthop_group(kind, int(relevant[row, 1]), values)
+                    if shape.family == AF_INET and kind is Kind.UNICAST:
+                        group = group._replace(source=values.get(nl.RTA_PREFSRC, b""))
+                    known = self._groups.intern(group)
                 except MalformedMessage as error:
                     malformed.append(error)
                     continue
