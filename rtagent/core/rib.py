@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
-from rtagent.vector.keys import AF_INET, AF_INET6, Key, Keys
+from rtagent.vector.keys import AF_INET6, Key, Keys
 from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
@@ -186,8 +186,7 @@ class Rib:
         first_seen = (op == Op.SEEN) & (self._seen[rows] != generation)
         same = same_rank & (self.group[rows] == group)
 
-        inet = (routes.keys.meta[which] >> np.uint64(8)) & np.uint64(0xFF) == AF_INET
-        known = same & (~inet | (self.protocol[rows] == routes.protocol[which]))
+        known = same & (self.protocol[rows] == routes.protocol[which])
         put = one & _ADDS[op] & (empty | known | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
         drop = (op == Op.REMOVE) & same
         nothing = (op == Op.REMOVE) & empty & one
@@ -223,7 +222,7 @@ class Rib:
             alike = alike or [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
         known = self._matching(entries, rank, entry)
-        if known is not None and (inet6 or entries[known].protocol == entry.protocol):
+        if known is not None and (merges or entries[known].protocol == entry.protocol):
             return [entry if index == known else other for index, other in enumerate(entries)]
         before = [other for other in entries if other.rank < entry.rank]
         equal = [entries[index] for index in rank]
