@@ -101,7 +101,11 @@ def main() -> int:
         return 0
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console()
-    table = Table("benchmark", "ours", "peer", "ratio", "bar", "", title="rtagent bench")
+    table = Table(title="rtagent bench")
+    for column in ("benchmark", "ours", "peer", "ratio"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("bar", overflow="fold")
+    table.add_column("")
     results: dict[str, Measured] = {}
     missed = 0
     for each in chosen:
