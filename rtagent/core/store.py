@@ -14,7 +14,7 @@ from typing import Any
 
 from rtagent.core.resolve import Resolver, Topology
 from rtagent.core.rib import Rib
-from rtagent.vector.batch import Change, Dump, KernelBatch, Row, UnsupportedRoute
+from rtagent.vector.batch import Change, Dump, Inet6Link, KernelBatch, Row, UnsupportedRoute
 from rtagent.vector.fib import FibEntries
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Key
 from rtagent.vector.links import (
@@ -66,6 +66,7 @@ class Store:
             Neighbor: lambda change: _kept(self.neighbors, change),
             Rule: lambda change: _kept(self.rules, change),
             UnsupportedRoute: self._unsupported_changed,
+            Inet6Link: self._inet6_link_changed,
         }
 
     def begin(self, dump: Dump) -> None:
@@ -198,6 +199,12 @@ class Store:
         elif not change.gone and not known:
             self._request(address.ifindex, routes, flags=NH_DEAD)
 
+    def _inet6_link_changed(self, change: Change) -> None:
+        """IPv6 nexthops over the link die, or come to life, without a word where it has no IPv6 address."""
+        assert isinstance(change.row, Inet6Link)
+        routes = frozenset({Dump.ROUTES_INET6})
+        self._request(change.row.ifindex, routes, flags=0 if change.gone else NH_DEAD)
+
     def _unsupported_changed(self, change: Change) -> None:
         row = change.row
         assert isinstance(row, UnsupportedRoute)
@@ -235,6 +242,8 @@ def row_key(row: Row) -> RowKey:
             return (row.family, row.ifindex)
         case Rule():
             return row
+        case Inet6Link():
+            return (row.ifindex,)
         case UnsupportedRoute():
             return (row.family, row.table, row.prefix, row.identity)
 

@@ -41,7 +41,16 @@ class UnsupportedRoute(NamedTuple):
     reason: str = ""
 
 
-Row: TypeAlias = Link | Address | Neighbor | NexthopObject | Rule | LinkdownPolicy | UnsupportedRoute
+class Inet6Link(NamedTuple):
+    """IPv6 was switched on (gone: off) on a link: told by nothing but the route to ff00::/8 that the link has or loses.
+
+    Never part of a dump.
+    """
+
+    ifindex: int
+
+
+Row: TypeAlias = Link | Address | Neighbor | NexthopObject | Rule | LinkdownPolicy | UnsupportedRoute | Inet6Link
 
 
 class Change(NamedTuple):

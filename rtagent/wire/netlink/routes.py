@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.batch import Change, UnsupportedRoute
+from rtagent.vector.batch import Change, Inet6Link, UnsupportedRoute
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_LOCAL, TABLE_MAIN, Key, Keys
 from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import EMPTY_DELTA, TOS_LOCAL_TABLE, Op, RouteDelta, RouteVector
@@ -167,7 +167,10 @@ class RouteDecoder:
         kept &= (rows[:, _FLAGS_WORD] & nl.RTM_F_CLONED) == 0
         if shape.family == AF_INET6:
             kept &= ~(((hi >> np.uint64(54)) == 0xFE80 >> 6) & (length >= 10))
-            kept &= ~(((hi >> np.uint64(56)) == 0xFF) & (length >= 8))
+            multicast = (hi >> np.uint64(56)) == 0xFF
+            kept &= ~(multicast & (length >= 8))
+            if not dump:
+                changes.extend(_inet6_links(shape, rows[multicast & (length == 8)], message_type))
         if shape.family == AF_MPLS:
             table = np.zeros_like(table)
             length = np.full_like(length, 20)
@@ -260,6 +263,13 @@ def _operations(flags: NDArray[np.integer[Any]], message_type: int, family: int,
     further = Op.APPEND if family == AF_INET6 else Op.PREPEND
     conditions = [flags & nl.NLM_F_EXCL, flags & nl.NLM_F_REPLACE, flags & nl.NLM_F_APPEND]
     return np.select([bits != 0 for bits in conditions], [Op.SET, Op.REPLACE, Op.APPEND], further).astype(np.uint8)
+
+
+def _inet6_links(shape: _Shape, rows: Words, message_type: int) -> list[Change]:
+    column = shape.column(nl.RTA_OIF)
+    if column is None:
+        return []
+    return [Change(Inet6Link(number), message_type == nl.RTM_DELROUTE) for number in rows[:, column].tolist()]
 
 
 def _source_specific(key: Key, shape: _Shape, row: Words, message_type: int) -> Change:
