@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rtagent.agent.lines import Lines
+from rtagent.sinks.vpp import SOCKET_PATH
+from rtagent.sources.kernel import DEFAULT_RECEIVE_BUFFER_BYTES
 
 DEFAULT_FILE = Path("/etc/rtagent/rtagent.toml")
 DEFAULT_CONTROL = "/run/rtagent/control.sock"
-DEFAULT_VPP_SOCKET = "/run/vpp/api.sock"
 
 _IFNAMSIZ = 16
 """linux/if.h: an interface name has at most 15 characters."""
@@ -53,13 +54,13 @@ class Settings:
     """Everything that can be configured, with its defaults."""
 
     dataplane: str = "vpp"
-    vpp_socket: str = DEFAULT_VPP_SOCKET
+    vpp_socket: str = SOCKET_PATH
     pairs: Mapping[str, str] = field(default_factory=dict)
     """Kernel link name → data plane interface name."""
     ignore: tuple[str, ...] = ()
     """Globs of links whose routes are not mirrored."""
     netns: str | None = None
-    receive_buffer_bytes: int = 128 * 1024 * 1024
+    receive_buffer_bytes: int = DEFAULT_RECEIVE_BUFFER_BYTES
     control: str = DEFAULT_CONTROL
     control_group: str | None = None
     metrics: str | None = None
@@ -269,7 +270,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 _SCHEMA: dict[str, dict[str, _Key]] = {
     "dataplane": {
         "kind": _Key("dataplane", _one_of("vpp", "memory"), '"vpp" or "memory"'),
-        "socket": _Key("vpp_socket", _path, f'an absolute path, such as "{DEFAULT_VPP_SOCKET}"'),
+        "socket": _Key("vpp_socket", _path, f'an absolute path, such as "{SOCKET_PATH}"'),
     },
     "mirror": {
         "ignore": _Key("ignore", _globs, 'a list of link names or globs, such as ["docker0", "cali*"]'),

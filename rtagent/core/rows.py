@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rtagent.core.ledger import Ledger
 from rtagent.core.store import Store
 from rtagent.vector.batch import UnsupportedRoute
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, State
+from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibEntry, FibKind, FibPath, State
 from rtagent.vector.keys import AF_MPLS, FAMILY_NAMES, FAMILY_NUMBERS, Key
 from rtagent.vector.nexthops import NexthopGroup
 
@@ -30,7 +30,7 @@ def address_text(packed: bytes) -> str | None:
 
 def path_row(path: FibPath, interfaces: Mapping[int, str]) -> Row:
     """Return one path; an interface that has no name (any more) shows as its number."""
-    name = interfaces.get(path.interface) or (None if path.interface == 0xFFFFFFFF else f"#{path.interface}")
+    name = interfaces.get(path.interface) or (None if path.interface == NO_INTERFACE else f"#{path.interface}")
     return {
         "via": address_text(path.via),
         "interface": name,

@@ -101,11 +101,6 @@ class Store:
         requests, self._requests = self._requests, set()
         return requests
 
-    @property
-    def wants_dumps(self) -> bool:
-        """Whether a silent change is still to be looked into."""
-        return bool(self._requests)
-
     def topology_changed(self) -> None:
         """Resolve and decide everything again: links, pairs or nexthop objects have changed."""
         self.resolver.invalidate()

@@ -27,7 +27,7 @@ from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_labels import VppLabels
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibVector, Port
+from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibVector, Port
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import Neighbor
 from rtagent.wire.errors import MalformedMessage
@@ -225,7 +225,9 @@ class VppFib:
         client = self._connected()
         known: dict[tuple[int, bytes], Neighbor] = {}
         for af, family in enumerate((AF_INET, AF_INET6)):
-            for details in await client.dump("ip_neighbor_dump", "ip_neighbor_details", sw_if_index=0xFFFFFFFF, af=af):
+            for details in await client.dump(
+                "ip_neighbor_dump", "ip_neighbor_details", sw_if_index=NO_INTERFACE, af=af
+            ):
                 row = details.neighbor
                 interface, address = row.sw_if_index, _packed(row.ip_address)
                 if interface in interfaces:
@@ -263,7 +265,7 @@ class VppFib:
         self._own_source = min(own, default=_NO_SOURCE)
 
     async def _read_ports(self, client: VapiClient) -> None:
-        dump = await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=0xFFFFFFFF)
+        dump = await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=NO_INTERFACE)
         ports = {
             row.interface_name: Port(
                 row.interface_name,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import VapiClient
-from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, NO_INTERFACE, FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.labels import decode_labels, encode_labels, payload_proto
@@ -43,7 +43,7 @@ class VppLabels:
         """Find out whether the table is there, and where MPLS is enabled."""
         tables = await client.dump("mpls_table_dump", "mpls_table_details")
         self._table_exists = any(row.mt_table.mt_table_id == 0 for row in tables)
-        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=0xFFFFFFFF)
+        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=NO_INTERFACE)
         self._interfaces = {row.sw_if_index for row in enabled}
 
     async def read(self, client: VapiClient, *, own_source: int, other_source: int) -> FibVector:
