@@ -59,9 +59,11 @@ class Agent:
         self.reconciler = Reconciler(
             mirror.store,
             mirror.ledger,
+            mirror.objects,
             mirror.sink,
             may_remove=lambda: self.source.in_sync,
             on_connected=self._ports_changed,
+            before_round=mirror.want_objects,
             on_round=self._keep_house,
             tap=self.journal,
         )

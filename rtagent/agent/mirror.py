@@ -11,6 +11,7 @@ from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.agent.settings import Settings
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
+from rtagent.core.objects import Objects, Wants
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
@@ -32,7 +33,10 @@ class Mirror:
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
         self.sink = make_sink(settings, self.entries)
+        self.objects = Objects()
         self.pairs: list[Pair] = []
+        self._wants: tuple[Wants, ...] = ()
+        self._wants_all = True
 
     def join_pairs(self) -> bool:
         """Join kernel links and data plane interfaces anew; return whether any pair has come, gone or changed."""
@@ -49,7 +53,15 @@ class Mirror:
             return False
         topology.pairs, topology.left_alone = joined, left_alone
         self.store.topology_changed()
+        self._wants_all = True
         return True
+
+    def want_objects(self) -> None:
+        """Bring what is wanted of the data plane besides routes up to date with the store and the pairs."""
+        changed = self.store.take_changed()
+        for wants in self._wants:
+            wants.update(self.objects, None if self._wants_all else changed)
+        self._wants_all = False
 
     async def load(self) -> int:
         """Take what the data plane holds into the ledger; return the number of rows."""

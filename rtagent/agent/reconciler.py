@@ -22,15 +22,18 @@ from numpy.typing import NDArray
 from rtagent.agent.failures import first_failure
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Decision, Ledger
+from rtagent.core.objects import Objects, Stages
 from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
 from rtagent.core.store import Store
 from rtagent.vector.fib import FibVector
 from rtagent.vector.keys import Keys
+from rtagent.vector.objects import ObjectAnswer, ObjectChange, ObjectKey
 
 log = structlog.get_logger()
 
 _SLICE_ROWS = 16_384
 _PLANS_UNDER_WAY = 3
+_OBJECTS_UNDER_WAY = 1024
 _CONNECT_BACKOFF_S = (0.05, 5.0)
 _RETRY_BACKOFF_S = (1.0, 60.0)
 _SHADOW_CHECK_S = 5.0
@@ -78,10 +81,12 @@ class Reconciler:
         self,
         store: Store,
         ledger: Ledger,
+        objects: Objects,
         sink: FibSink,
         *,
         may_remove: Callable[[], bool],
         on_connected: Callable[[], None] = lambda: None,
+        before_round: Callable[[], None] = lambda: None,
         on_round: Callable[[], None] = lambda: None,
         tap: DecisionTap | None = None,
     ) -> None:
@@ -90,17 +95,21 @@ class Reconciler:
         """Why the data plane is not connected, empty where it is."""
         self.writes = 0
         """Route rows written and accepted since the start."""
+        self.object_writes = 0
+        """Objects besides routes written and accepted since the start."""
         self.errors: Counter[int] = Counter()
-        """Refused rows by their answer."""
+        """Refused rows and objects by their answer."""
         self.lags_s: deque[float] = deque(maxlen=_LAGS_KEPT)
         """From a change heard of to its answer from the data plane, the last rounds."""
         self.progressed = asyncio.Event()
         """Set, and cleared at once, whenever a round or a write has ended: see ``wait_settled``."""
         self._store = store
         self._ledger = ledger
+        self._objects = objects
         self._sink = sink
         self._may_remove = may_remove
         self._on_connected = on_connected
+        self._before_round = before_round
         self._on_round = on_round
         self._tap = tap
         self._wake = asyncio.Event()
@@ -119,6 +128,7 @@ class Reconciler:
     def retry(self) -> None:
         """What refused rows depend on may have changed: try them again."""
         self._ledger.retry()
+        self._objects.retry()
         self.wake()
 
     async def run(self) -> None:
@@ -135,19 +145,21 @@ class Reconciler:
             backoff_s = min(2 * backoff_s, _CONNECT_BACKOFF_S[1])
 
     async def wait_settled(self) -> None:
-        """Return when every row that now waits for a write has been answered well, or is not to be written any more."""
-        waiting: Rows | None = None
-        while waiting is None or len(waiting):
+        """Return when all that now waits for a write has been answered well, or is not to be written any more."""
+        rows: Rows | None = None
+        objects: set[ObjectKey] = set()
+        while rows is None or len(rows) or objects:
             if self.state is not SinkState.SYNCED:
-                waiting = None
+                rows = None
                 await self.progressed.wait()
-            elif waiting is None:
+            elif rows is None:
                 await self._wait_decided()
                 if self.state is SinkState.SYNCED:
-                    waiting = self._ledger.unsettled()
+                    rows, objects = self._ledger.unsettled(), self._objects.unsettled()
             else:
                 await self.progressed.wait()
-                waiting = np.intersect1d(waiting, self._ledger.unsettled())
+                rows = np.intersect1d(rows, self._ledger.unsettled())
+                objects &= self._objects.unsettled()
 
     async def _wait_decided(self) -> None:
         """Return when every row that is touched now has been decided: a round in progress has only begun with its rows.
@@ -178,6 +190,7 @@ class Reconciler:
                 self._tap.held(held, self._sink.own_source)
             self._ledger.load(held, self._sink.own_source, self._sink.outranks, self._sink.source_name)
             held_rows += len(held)
+        self._objects.load(await self._sink.objects())
         self.state, self.trouble = SinkState.SYNCED, ""
         log.info("dataplane.read", rows=held_rows)
         self._on_connected()
@@ -218,6 +231,9 @@ class Reconciler:
             self._tap.round_began()
         if self._may_remove():
             self._ledger.release()
+        self._before_round()
+        changes = self._objects.changes(may_remove=self._may_remove())
+        await self._write_objects(changes.before_routes)
         rib = self._store.rib
         for rows in slices(rib.take_touched(), rib.table.size):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
@@ -226,9 +242,40 @@ class Reconciler:
                 await self._free_plans.acquire()
                 group.create_task(self._write(decision, number, heard_at, self._free_plans))
             await asyncio.sleep(0)
+        if changes.after_routes:
+            await self._wait_written()
+            await self._write_objects(changes.after_routes)
+        if self._objects.has_touched and self._may_remove():
+            self.wake()
         self._rounds_ended = self._rounds_begun
         self._on_round()
         self._note_progress()
+
+    async def _write_objects(self, stages: Stages) -> None:
+        """Write objects stage by stage; a refused one stops no other."""
+        for stage in stages:
+            for start in range(0, len(stage), _OBJECTS_UNDER_WAY):
+                changes = stage[start : start + _OBJECTS_UNDER_WAY]
+                answers = await asyncio.gather(*(self._sink.write(change) for change in changes))
+                for change, answer in zip(changes, answers, strict=True):
+                    self._record_object(change, answer)
+
+    def _record_object(self, change: ObjectChange, answer: ObjectAnswer) -> None:
+        text = self._sink.error_text(answer.retval) if answer.retval else ""
+        self._objects.record(change, answer, text)
+        if answer.retval:
+            self.errors[answer.retval] += 1
+            self._retry_later()
+            log.warning("objects.change_refused", object=str(change.key), reason=text)
+        else:
+            self.object_writes += 1
+
+    async def _wait_written(self) -> None:
+        """Return when no plan is under way."""
+        for _ in range(_PLANS_UNDER_WAY):
+            await self._free_plans.acquire()
+        for _ in range(_PLANS_UNDER_WAY):
+            self._free_plans.release()
 
     async def _write(
         self, decision: Decision, number: int, heard_at: float | None, slot: asyncio.Semaphore
@@ -258,7 +305,7 @@ class Reconciler:
 
     def _retry_due(self) -> None:
         self._retry_timer = None
-        if self._ledger.refused_count:
+        if self._ledger.refused_count or self._objects.refused:
             if self._tap:
                 self._tap.retried()
             self.retry()

@@ -15,6 +15,7 @@ from rtagent.agent.control import PROTOCOL
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath, FibVector, Port
 from rtagent.vector.keys import Keys
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 
 _LINE_BYTES = 16 * 1024 * 1024
 
@@ -166,6 +167,14 @@ class RemoteFib:
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
         """Not from here: only the agent writes its FIB."""
+        raise Disconnected("the memory FIB can only be read from outside the agent")
+
+    async def objects(self) -> Mapping[ObjectKey, Held]:
+        """None: a memory FIB takes every object as it is wanted, so there is nothing to compare."""
+        return {}
+
+    async def write(self, change: ObjectChange) -> ObjectAnswer:
+        """Not from here, as with ``apply``."""
         raise Disconnected("the memory FIB can only be read from outside the agent")
 
     async def lookup(self, keys: Keys) -> FibVector:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rtagent.vector.fib import FibEntries, FibVector, Port
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import Neighbor
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 
 
 class Disconnected(Exception):
@@ -79,6 +80,12 @@ class FibSink(Protocol):
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
         """Install the plan; return 0 or a negative error per row, in the plan's order. Raises Disconnected."""
+
+    async def objects(self) -> Mapping[ObjectKey, Held]:
+        """Return every object of the kinds that this data plane knows, ours and others'. Raises Disconnected."""
+
+    async def write(self, change: ObjectChange) -> ObjectAnswer:
+        """Make, change or remove an object. Several may be in flight. Raises Disconnected."""
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys`` as the data plane holds them now; keys that are not there are left out."""

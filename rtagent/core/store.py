@@ -8,8 +8,8 @@ arrives the resolver already disregards what is dead.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from rtagent.core.resolve import Resolver, Topology
@@ -58,6 +58,7 @@ class Store:
         self._dumping: dict[Dump, int] = {}
         self._seen_rows: dict[Dump, set[RowKey]] = {}
         self._requests: set[Dump] = set()
+        self._changed: defaultdict[type, set[RowKey]] = defaultdict(set)
         self._handlers: dict[type, Callable[[Change], None]] = {
             Link: self._link_changed,
             NexthopObject: self._nexthop_changed,
@@ -80,14 +81,14 @@ class Store:
         for change in batch.changes:
             if dump is not None:
                 self._seen_rows[dump].add(row_key(change.row))
-            self._handlers[type(change.row)](change)
+            self._take(change)
         self._apply_routes(batch.routes, self._dumping[dump] if dump is not None else 0)
 
     def finish(self, dump: Dump) -> None:
         """The dump is complete: what it has not shown is gone."""
         generation, seen = self._dumping.pop(dump), self._seen_rows.pop(dump)
         for row in [row for row in self._rows_of(dump) if row_key(row) not in seen]:
-            self._handlers[type(row)](Change(row, gone=True))
+            self._take(Change(row, gone=True))
         if dump in ROUTE_FAMILY:
             self.rib.sweep(ROUTE_FAMILY[dump], generation)
 
@@ -101,6 +102,11 @@ class Store:
         requests, self._requests = self._requests, set()
         return requests
 
+    def take_changed(self) -> Mapping[type, Set[RowKey]]:
+        """Return which rows came, went or changed since the last time, by their type: routes are not among them."""
+        changed, self._changed = self._changed, defaultdict(set)
+        return changed
+
     def topology_changed(self) -> None:
         """Resolve and decide everything again: links, pairs or nexthop objects have changed."""
         self.resolver.invalidate()
@@ -113,6 +119,10 @@ class Store:
         if freed:
             self.resolver.invalidate()
         return freed
+
+    def _take(self, change: Change) -> None:
+        self._changed[type(change.row)].add(row_key(change.row))
+        self._handlers[type(change.row)](change)
 
     def _apply_routes(self, delta: RouteDelta, generation: int) -> None:
         self.rib.apply(delta, generation)

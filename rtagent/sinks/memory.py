@@ -16,12 +16,15 @@ from rtagent.core.keytable import KeyTable, Rows, grown
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, NO_INTERFACE, FibEntries, FibEntry, FibVector, Port
 from rtagent.vector.keys import ADDRESS_BITS, Key, Keys
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey, Stage
 
 SOURCES = {3: "interface", 8: "API", 9: "CLI"}
 """Numbers and names of foreign sources, all stronger than ours."""
 OWN_SOURCE = 24
 
 NO_MATCHING_INTERFACE = -2
+_FIRST_MADE_INTERFACE = 1 << 30
+"""Interfaces that are made as objects are numbered from here on, far from any ifindex."""
 _READ_ROWS = 65_536
 
 
@@ -38,6 +41,8 @@ class MemoryFib:
         self._foreign: dict[Key, tuple[int, int]] = {}
         self._usable: list[bool] = []
         self._removed = 0
+        self._objects: dict[ObjectKey, Held] = {}
+        self._made_interfaces = 0
         self._lost = asyncio.Event()
 
     @property
@@ -103,6 +108,25 @@ class MemoryFib:
             self._removed = 0
         return np.where(accepted, 0, NO_MATCHING_INTERFACE).astype(np.int32)
 
+    async def objects(self) -> Mapping[ObjectKey, Held]:
+        """Return every object that was written."""
+        return dict(self._objects)
+
+    async def write(self, change: ObjectChange) -> ObjectAnswer:
+        """Take the change; there is nothing that could refuse it."""
+        if self._lost.is_set():
+            raise Disconnected("the memory FIB was closed")
+        self._usable = []
+        before = self._objects.pop(change.key, Held(None))
+        if change.after is None:
+            return ObjectAnswer(0)
+        interface = before.interface
+        if change.key.stage is Stage.INTERFACE and interface == NO_INTERFACE:
+            interface = _FIRST_MADE_INTERFACE + self._made_interfaces
+            self._made_interfaces += 1
+        self._objects[change.key] = Held(change.after, interface)
+        return ObjectAnswer(0, interface)
+
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys``."""
         rows = self._table.find(keys)
@@ -143,6 +167,7 @@ class MemoryFib:
 
     def _update_usable(self) -> None:
         interfaces = {port.interface for port in self._ports.values()} | {NO_INTERFACE}
+        interfaces |= {held.interface for held in self._objects.values()}
         for number in range(len(self._usable), len(self.entries)):
             self._usable.append(all(path.interface in interfaces for path in self.entries[number].paths))
 

@@ -27,9 +27,11 @@ from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_labels import VppLabels
+from rtagent.sinks.vpp_objects import WRITERS
 from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibVector, Port
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import Neighbor
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.hosts import with_attached_hosts
@@ -58,6 +60,9 @@ _NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x80
 _BYTE = np.uint64(8)
 _TABLE_SHIFT = np.uint64(16)
 _META_MASK = np.uint64(0xFFFF)
+
+
+_WRITER_OF = {kind: writer for writer in WRITERS for kind in writer.kinds}
 
 
 class _Source(NamedTuple):
@@ -190,6 +195,26 @@ class VppFib:
             retval[homeless & (entry == NO_ENTRY)] = 0  # the row went with its table
             await self._read_tables(client)
         return retval
+
+    async def objects(self) -> Mapping[ObjectKey, Held]:
+        """Return every object that one of the writers knows."""
+        client = self._connected()
+        held: dict[ObjectKey, Held] = {}
+        for writer in WRITERS:
+            try:
+                held |= await writer.read(client)
+            except Refused as refused:
+                raise Disconnected(f"VPP does not tell what it holds: {refused}") from None
+        return held
+
+    async def write(self, change: ObjectChange) -> ObjectAnswer:
+        """Write an object by the writer of its kind."""
+        client = self._connected()
+        try:
+            interface = await _WRITER_OF[type(change.key)].write(client, change)
+        except Refused as refused:
+            return ObjectAnswer(refused.retval)
+        return ObjectAnswer(0, NO_INTERFACE if interface is None else interface)
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys``."""

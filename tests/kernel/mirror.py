@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rtagent.agent.pairs import join, memory_ports
 from rtagent.agent.reconciler import Reconciler
 from rtagent.core.ledger import Ledger
+from rtagent.core.objects import Objects
 from rtagent.core.rows import Rows
 from rtagent.core.sink import FibSink, Plan
 from rtagent.core.store import Store
@@ -73,12 +74,13 @@ class Mirror:
         self.entries = FibEntries() if entries is None else entries
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
+        self.objects = Objects()
         self.sink: Any = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
         self.source = KernelSource(
             self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
         )
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.sink,
+            self.store, self.ledger, self.objects, self.sink,
             may_remove=lambda: self.source.in_sync, on_connected=self._join_pairs,
         )  # fmt: skip
         self.store.on_links_changed = self.sink.on_ports_changed = self._join_pairs

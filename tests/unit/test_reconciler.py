@@ -1,14 +1,17 @@
 """The loop over a store and a memory FIB: connect, write, wait, lose the connection, go on."""
 
 import asyncio
+from typing import NamedTuple
 
 import pytest
 
 from rtagent.agent import reconciler as loop
 from rtagent.agent.reconciler import Reconciler, SinkState, remove_all
+from rtagent.core.objects import Objects
 from rtagent.core.rows import Rows
 from rtagent.vector.fib import FibEntry, FibKind, Port
 from rtagent.vector.keys import Key
+from rtagent.vector.objects import Stage
 from rtagent.vector.routes import Op
 from tests.kernel.mirror import WatchedFib
 from tests.rows import Route, group
@@ -28,7 +31,10 @@ class World(Kernel):
         self.fib = WatchedFib(self.entries)
         self.fib.set_ports({"e1": Port("e1", 101), "e2": Port("e2", 102)})
         self.may_remove = True
-        self.reconciler = Reconciler(self.store, self.ledger, self.fib, may_remove=lambda: self.may_remove)
+        self.objects = Objects()
+        self.reconciler = Reconciler(
+            self.store, self.ledger, self.objects, self.fib, may_remove=lambda: self.may_remove
+        )
 
     def run(self, scenario):
         """Run a scenario beside the loop."""
@@ -159,3 +165,39 @@ def test_everything_of_ours_is_removed_and_nothing_else(world):
     asyncio.run(world.fib.connect())
     assert asyncio.run(remove_all(world.ledger, world.store, world.fib)) == 2
     assert sorted(world.writes()) == [(P, False), (Q, False)]
+
+
+class Tunnel(NamedTuple):
+    name: str
+
+    @property
+    def stage(self) -> Stage:
+        return Stage.INTERFACE
+
+
+def test_what_routes_leave_through_is_made_before_them_and_removed_after_them(world):
+    order = []
+    write, apply = world.fib.write, world.fib.apply
+
+    async def seen_write(change):
+        order.append((change.key.name, change.after is not None))
+        return await write(change)
+
+    async def seen_apply(plan):
+        order.extend((key.text, entry >= 0) for key, entry in zip(plan.keys, plan.entry.tolist(), strict=True))
+        return await apply(plan)
+
+    world.fib.write, world.fib.apply = seen_write, seen_apply
+    world.objects.own(Tunnel, lambda key: True)
+
+    async def scenario():
+        world.kernel(Route(P, A))
+        world.objects.want(Tunnel("t"), 1)
+        await world.settled()
+        world.kernel(Route(P, A, Op.REMOVE))
+        world.objects.want(Tunnel("t"), None)
+        await world.settled()
+
+    world.run(scenario)
+    assert [("t", True), (P, True), (P, False), ("t", False)] == order
+    assert {} == world.objects.held

@@ -8,6 +8,7 @@ import numpy as np
 
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.core.ledger import Ledger
+from rtagent.core.objects import Objects
 from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
 from rtagent.vector.batch import KernelBatch
@@ -38,7 +39,7 @@ class Bench:
         self.store = Store(self.groups, entries)
         ledger = Ledger(self.store.rib, self.store.resolver)
         self.sink = MemoryFib(entries)
-        self.loop = Reconciler(self.store, ledger, self.sink, may_remove=lambda: True)
+        self.loop = Reconciler(self.store, ledger, Objects(), self.sink, may_remove=lambda: True)
 
     def apply(self, count: int) -> None:
         self.store.apply(blackholes(self.groups, count))

@@ -1,0 +1,148 @@
+"""Objects wanted and held, and the changes that make the two one: the ledger of what is not a route.
+
+As with routes, a notification only says which objects to look at again; the change is decided between what is wanted
+and what is held when it is written. A refused object waits, with its answer, and stops no other.
+
+An object that is held and not wanted is removed only if ``owns`` says that it is ours: what others made in the data
+plane is none of our business.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import NamedTuple, Protocol, TypeAlias
+
+from rtagent.core.store import RowKey
+from rtagent.vector.fib import NO_INTERFACE
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey, Stage
+
+Stages: TypeAlias = list[list[ObjectChange]]
+"""Changes in the order of writing; those of one stage depend on no other of their stage."""
+ChangedRows: TypeAlias = Mapping[type, Set[RowKey]]
+"""Rows of the store that came, went or changed, by their type."""
+
+_REMOVED_AFTER_ROUTES = (Stage.INTERFACE, Stage.TABLE)
+
+
+class Changes(NamedTuple):
+    """What to write before the routes of a round, and what after them."""
+
+    before_routes: Stages
+    after_routes: Stages
+
+
+class Wants(Protocol):
+    """Says what objects of its kinds are wanted: a pure function of the store, brought up to date by what changed."""
+
+    def update(self, objects: Objects, changed: ChangedRows | None) -> None:
+        """Call ``objects.want`` for what the changed rows touch, or ``want_all`` (None: anything may have changed)."""
+
+
+class Objects:
+    """Everything about the objects of a data plane."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[ObjectKey, object] = {}
+        self.held: dict[ObjectKey, Held] = {}
+        self.refused: dict[ObjectKey, str] = {}
+        """Why the data plane does not take an object, in its words."""
+        self.on_held: Callable[[ObjectKey], None] = lambda _: None
+        """Called when an object was made, changed or removed in the data plane."""
+        self._touched: set[ObjectKey] = set()
+        self._owns: dict[type, Callable[[ObjectKey], bool]] = {}
+
+    def own(self, kind: type, owns: Callable[[ObjectKey], bool]) -> None:
+        """Say which objects of a kind are ours to remove. Of a kind without an owner none is."""
+        self._owns[kind] = owns
+
+    def want(self, key: ObjectKey, value: object | None) -> None:
+        """From now on the object is wanted like this, or (None) not at all."""
+        if value is None:
+            before = self.wanted.pop(key, None)
+        else:
+            before = self.wanted.get(key)
+            self.wanted[key] = value
+        if before != value:
+            self.refused.pop(key, None)
+            self._touched.add(key)
+
+    def want_all(self, kind: type, wanted: Mapping[ObjectKey, object]) -> None:
+        """From now on these objects of a kind are wanted, and no others."""
+        for key in [key for key in self.wanted if type(key) is kind and key not in wanted]:
+            self.want(key, None)
+        for key, value in wanted.items():
+            self.want(key, value)
+        self._touched |= {key for key in self.held if type(key) is kind and key not in wanted}
+
+    def load(self, held: Mapping[ObjectKey, Held]) -> None:
+        """The data plane holds these objects: decide about all of them."""
+        gone = self.held.keys() - held.keys()
+        self.held = dict(held)
+        self.refused.clear()
+        self._touched = {*self.wanted, *self.held}
+        for key in [*gone, *self.held]:
+            self.on_held(key)
+
+    def changes(self, *, may_remove: bool) -> Changes:
+        """Take what was touched, and return what to write. Without ``may_remove`` removals are put off."""
+        removals: dict[Stage, list[ObjectChange]] = defaultdict(list)
+        additions: dict[Stage, list[ObjectChange]] = defaultdict(list)
+        put_off: set[ObjectKey] = set()
+        for key in self._touched:
+            wanted, held = self.wanted.get(key), self.held.get(key)
+            before = None if held is None else held.value
+            if wanted == before or key in self.refused:
+                continue
+            if wanted is not None:
+                additions[key.stage].append(ObjectChange(key, before, wanted))
+            elif not self._is_ours(key):
+                continue
+            elif may_remove:
+                removals[key.stage].append(ObjectChange(key, before, None))
+            else:
+                put_off.add(key)
+        self._touched = put_off
+        late = [removals.pop(stage) for stage in _REMOVED_AFTER_ROUTES if stage in removals]
+        first = [removals[stage] for stage in sorted(removals, reverse=True)]
+        return Changes([*first, *(additions[stage] for stage in sorted(additions))], late)
+
+    def record(self, change: ObjectChange, answer: ObjectAnswer, error_text: str) -> None:
+        """The data plane answered."""
+        key, after = change.key, change.after
+        if answer.retval:
+            self.refused[key] = error_text
+            return
+        self.refused.pop(key, None)
+        if after is None:
+            self.held.pop(key, None)
+        else:
+            before = self.held.get(key, Held(None))
+            made = answer.interface != NO_INTERFACE
+            self.held[key] = Held(after, answer.interface if made else before.interface)
+        if self.wanted.get(key) != after:
+            self._touched.add(key)
+        self.on_held(key)
+
+    def retry(self) -> None:
+        """Try the refused ones again: what they depend on may have changed."""
+        self._touched |= self.refused.keys()
+        self.refused.clear()
+
+    def unsettled(self) -> set[ObjectKey]:
+        """Return what is wanted and not held so, or held and ours and not wanted."""
+        keys = {key for key, value in self.wanted.items() if key not in self.held or self.held[key].value != value}
+        return keys | {key for key in self.held if key not in self.wanted and self._is_ours(key)}
+
+    def of(self, kind: type) -> Iterable[ObjectKey]:
+        """Return the keys of a kind, wanted or held."""
+        return (key for key in {**self.wanted, **self.held} if type(key) is kind)
+
+    @property
+    def has_touched(self) -> bool:
+        """Whether there is anything to decide about."""
+        return bool(self._touched)
+
+    def _is_ours(self, key: ObjectKey) -> bool:
+        owns = self._owns.get(type(key))
+        return owns is not None and owns(key)

@@ -1,0 +1,30 @@
+"""VPP's objects besides routes: one writer for each kind, each in a module of its own, and the table of them.
+
+A writer turns what VPP dumps into keys and values, and a change into calls. It decides nothing and remembers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from rtagent.sinks.vapi import VapiClient
+from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+
+
+class ObjectWriter(Protocol):
+    """Reads and writes the objects of its kinds."""
+
+    @property
+    def kinds(self) -> Collection[type]:
+        """The kinds of objects: classes of keys."""
+
+    async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
+        """Return every object of these kinds, ours and others'. Raises Refused or Disconnected."""
+
+    async def write(self, client: VapiClient, change: ObjectChange) -> int | None:
+        """Make, change or remove an object; return its interface if one was made. Raises Refused or Disconnected."""
+
+
+WRITERS: tuple[ObjectWriter, ...] = ()
+"""In no order: the stages of the keys say what is written first."""
