@@ -166,7 +166,7 @@ class Reconciler:
 
         Under steady churn there is always something touched, and always a round that began after the call.
         """
-        more = self._store.rib.has_touched or self._wake.is_set()
+        more = self._store.has_touched or self._wake.is_set()
         last = self._rounds_begun + int(more)
         while self._rounds_ended < last and self.state is SinkState.SYNCED:
             await self.progressed.wait()
@@ -234,8 +234,7 @@ class Reconciler:
         self._before_round()
         changes = self._objects.changes(may_remove=self._may_remove())
         await self._write_objects(changes.before_routes)
-        rib = self._store.rib
-        for rows in slices(rib.take_touched(), rib.table.size):
+        for rows in slices(self._store.take_touched(), self._store.rib.table.size):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             number = self._tap.decided(decision.plan) if self._tap else 0
             if len(decision.rows):
@@ -294,7 +293,7 @@ class Reconciler:
             log.warning("fib.rows_refused", rows=refused, first_retval=int(retval[retval != 0][0]))
         if heard_at is not None:
             self.lags_s.append(time.monotonic() - heard_at)
-        if self._store.rib.has_touched:
+        if self._store.has_touched:
             self.wake()
         self._note_progress()
 

@@ -186,7 +186,7 @@ class _Replay:
         if self._intake.in_sync:
             self._mirror.ledger.release()
         rib = self._mirror.store.rib
-        touched = rib.take_touched()
+        touched = self._mirror.store.take_touched()
         self._slices = iter(list(slices(touched, rib.table.size)))
 
     def _decided(self, record: Record) -> None:

@@ -110,7 +110,11 @@ class Topology:
 
 
 class Resolver:
-    """Resolutions by (family, group id), made when first asked for and kept until ``invalidate``."""
+    """Resolutions by (family, group id), made when first asked for and kept.
+
+    After ``invalidate`` those that were made are made anew, once, when next needed; ``take_changed`` says which of them
+    came out another way, and so which rows to decide again. A link's event costs what depends on it, not the table.
+    """
 
     def __init__(self, topology: Topology, groups: NexthopGroups, entries: FibEntries) -> None:
         self._topology = topology
@@ -120,14 +124,44 @@ class Resolver:
         self._reasons: dict[str, int] = {"": 0}
         self.reasons = [""]
         """Texts by number: a column of reasons is a column of these numbers."""
-        self.invalidate()
-
-    def invalidate(self) -> None:
-        """Forget every resolution: links, pairs or nexthop objects have changed, or groups were freed."""
-        shape = (len(FAMILIES), len(self._groups) + 64)
+        shape = (len(FAMILIES), 64)
         self._entry = np.full(shape, NO_ENTRY, np.int32)
         self._state = np.full(shape, _UNKNOWN, np.uint8)
         self._reason = np.zeros(shape, np.int32)
+        self._changed: set[int] = set()
+        self._stale = False
+
+    def invalidate(self) -> None:
+        """Links, pairs or nexthop objects have changed."""
+        self._stale = True
+
+    def forget(self, freed: list[int]) -> None:
+        """These groups were freed: their ids may come to mean others."""
+        self._state[:, [group for group in freed if group < self._state.shape[1]]] = _UNKNOWN
+
+    def take_changed(self) -> set[int]:
+        """Return the ids of the groups that have been resolved another way than before since the last time."""
+        self._refresh()
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _refresh(self) -> None:
+        """Make anew what was made before the last ``invalidate``."""
+        if not self._stale:
+            return
+        self._stale = False
+        for family_index, group in np.argwhere(self._state != _UNKNOWN).tolist():
+            at = family_index, group
+            before = self._entry[at], self._state[at], self._reason[at]
+            if before != self._resolve_at(family_index, group):
+                self._changed.add(group)
+
+    def _resolve_at(self, family_index: int, group: int) -> tuple[int, int, int]:
+        found = self.resolve(self._groups[group], FAMILIES[family_index])
+        kept = found.entry, int(found.state), self.reason_number(found.reason)
+        at = family_index, group
+        self._entry[at], self._state[at], self._reason[at] = kept
+        return kept
 
     def _grow(self) -> None:
         more = ((0, 0), (0, len(self._groups) * 3 // 2 - self._entry.shape[1]))
@@ -146,6 +180,7 @@ class Resolver:
         self, family: NDArray[np.uint64], group: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
         """Return entry id, state and reason number per row; groups must be valid ids."""
+        self._refresh()
         if len(self._groups) > self._entry.shape[1]:
             self._grow()
         at = _FAMILY_INDEX[family.astype(np.intp)], group
@@ -154,10 +189,7 @@ class Resolver:
             missing = state == _UNKNOWN
             for number in np.unique(at[0][missing] * len(self._groups) + group[missing]).tolist():
                 family_index, group_id = divmod(number, len(self._groups))
-                found = self.resolve(self._groups[group_id], FAMILIES[family_index])
-                self._entry[family_index, group_id] = found.entry
-                self._state[family_index, group_id] = found.state
-                self._reason[family_index, group_id] = self.reason_number(found.reason)
+                self._resolve_at(family_index, group_id)
             state = self._state[at]
         return self._entry[at], state, self._reason[at]
 

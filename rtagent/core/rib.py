@@ -112,6 +112,22 @@ class Rib:
             self._show_best(row, entries)
         self._all_touched = True
 
+    def touch_groups(self, groups: set[int]) -> None:
+        """Have the rows decided again whose best entry has one of these groups, or is another than it was.
+
+        Which of several entries is the best depends on which of them are dead.
+        """
+        changed = np.zeros(len(self.groups) + 1, bool)
+        changed[list(groups)] = True
+        self._touched.append(np.flatnonzero(changed[self.group[: self.table.size]]).astype(np.int32))
+        other = []
+        for row, entries in self.several.items():
+            before = self._entry(row)
+            self._show_best(row, entries)
+            if before != self._entry(row):
+                other.append(row)
+        self._touched.append(np.array(other, np.int32))
+
     def touch(self, rows: Rows) -> None:
         """Have these rows decided again."""
         self._touched.append(rows)

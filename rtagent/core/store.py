@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from rtagent.core.keytable import Rows
 from rtagent.core.resolve import Resolver, Topology
 from rtagent.core.rib import Rib
 from rtagent.vector.batch import Change, Dump, Inet6Link, KernelBatch, Row, UnsupportedRoute
@@ -54,6 +55,7 @@ class Store:
         self.on_links_changed: Callable[[], None] = lambda: None
         """Called when links came, went or were renamed: pairs are named after links."""
         self._source_specific: Counter[Key] = Counter()
+        self._topology_changed = False
         self._generation = 0
         self._dumping: dict[Dump, int] = {}
         self._seen_rows: dict[Dump, set[RowKey]] = {}
@@ -108,16 +110,27 @@ class Store:
         return changed
 
     def topology_changed(self) -> None:
-        """Resolve and decide everything again: links, pairs or nexthop objects have changed."""
+        """Decide again whatever resolves another way now: links, pairs or nexthop objects have changed."""
         self.resolver.invalidate()
-        self.rib.touch_all()
+        self._topology_changed = True
+
+    @property
+    def has_touched(self) -> bool:
+        """Whether any row may wait for a decision."""
+        return self._topology_changed or self.rib.has_touched
+
+    def take_touched(self) -> Rows | None:
+        """Return the rows to decide on (unique), None for all; and start over."""
+        if self._topology_changed:
+            self._topology_changed = False
+            self.rib.touch_groups(self.resolver.take_changed())
+        return self.rib.take_touched()
 
     def forget_unused(self) -> list[int]:
         """Free nexthop groups that no route uses; return their ids. Not while a dump is in progress."""
         assert not self._dumping
         freed = self.groups.keep(self.rib.used_groups())
-        if freed:
-            self.resolver.invalidate()
+        self.resolver.forget(freed)
         return freed
 
     def _take(self, change: Change) -> None:

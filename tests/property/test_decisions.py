@@ -70,7 +70,7 @@ class World:
             self.say(what)
 
     def decide(self, *, may_remove: bool = True) -> None:
-        decision = self.ledger.decide(self.store.rib.take_touched(), may_remove=may_remove)
+        decision = self.ledger.decide(self.store.take_touched(), may_remove=may_remove)
         self.plans.append(decision)
 
     def answer(self) -> None:
@@ -86,7 +86,7 @@ class World:
 
     def settle(self) -> dict[str, FibEntry]:
         self.answer()
-        while self.store.rib.has_touched:
+        while self.store.has_touched:
             self.decide()
             self.answer()
         return {prefix: self.entries[number] for prefix, number in self.fib.items()}

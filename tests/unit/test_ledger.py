@@ -34,7 +34,7 @@ class World:
         self.store.apply(KernelBatch(delta(self.groups, *routes)))
 
     def decide(self, *, may_remove=True):
-        return self.ledger.decide(self.store.rib.take_touched(), may_remove=may_remove)
+        return self.ledger.decide(self.store.take_touched(), may_remove=may_remove)
 
     def answer(self, decision, **refused):
         """Answer a plan: 0, or the negative number given for a prefix (``**{P: -2}``)."""
@@ -55,7 +55,7 @@ class World:
     def settle(self):
         """Decide and answer well until nothing is left to write; return all rows that were written."""
         written = []
-        while self.store.rib.has_touched:
+        while self.store.has_touched:
             decision = self.decide()
             written += self.plan(decision)
             self.answer(decision)

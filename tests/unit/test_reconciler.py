@@ -118,7 +118,7 @@ def test_stale_rows_are_removed_when_all_sources_are_in_sync(world):
         await world.settled()
         world.kernel(Route(P, A, Op.REMOVE))
         world.reconciler.wake()
-        await world.until(lambda: not world.store.rib.has_touched)
+        await world.until(lambda: not world.store.has_touched)
         assert (world.writes(), world.rows()) == ([], {P: "pending", Q: "installed"})
         world.may_remove = True
         assert await world.settled() == [(P, False)]

@@ -1,5 +1,6 @@
 import pytest
 
+from rtagent.core.ledger import Ledger
 from rtagent.core.store import Store
 from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
 from rtagent.vector.fib import FibEntries
@@ -191,3 +192,21 @@ def test_groups_that_no_entry_uses_are_freed(world):
     freed = world.store.forget_unused()
     assert sorted(found for _, found in world.groups.items()) == sorted([a, b])
     assert freed == [world.groups.intern(c)]
+
+
+def test_a_links_event_touches_only_what_resolves_another_way(world):
+    one, other = Route("198.51.100.0/24", group("10.0.0.2@1")), Route("203.0.113.0/24", group("10.0.1.2@2"))
+    behind = Route("192.0.2.0/24", group("10.0.0.9@1"), metric=5), Route("192.0.2.0/24", group("10.0.1.9@2"), metric=9)
+    world.routes(one, other, *behind)
+    ledger = Ledger(world.store.rib, world.store.resolver)
+    ledger.decide(world.store.take_touched(), may_remove=True)
+    world.say(E1._replace(mtu=1400))
+    assert [] == touched(world)
+    world.say(E1._replace(flags=0))
+    assert ["192.0.2.0/24", "198.51.100.0/24"] == touched(world)
+    world.say(E1)
+    assert ["192.0.2.0/24", "198.51.100.0/24"] == touched(world)
+
+
+def touched(world):
+    return sorted(key.text for key in world.store.rib.table.keys.take(world.store.take_touched()))
