@@ -21,10 +21,11 @@ from rtagent.agent.journal import Journal
 from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.reconciler import Reconciler, SinkState
-from rtagent.agent.settings import Settings, SettingsError
+from rtagent.agent.settings import Settings
 from rtagent.core.sink import FibSink
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import FibEntries
+from rtagent.wire.toml.schema import SettingsError
 
 log = structlog.get_logger()
 

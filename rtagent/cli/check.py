@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rtagent.agent.settings import SettingsError, load
+from rtagent.agent.settings import load
 from rtagent.cli import options, output
+from rtagent.wire.toml.schema import SettingsError
 
 NAME = "check"
 HELP = "validate a configuration file"

@@ -10,9 +10,9 @@ import rtagent
 from rtagent.agent import logs
 from rtagent.agent.failures import first_failure
 from rtagent.agent.remote import RequestRefused, Unreachable
-from rtagent.agent.settings import SettingsError
 from rtagent.cli import check, completion, diff, explain, fib, flush, output, replay, run, status, wait
 from rtagent.core.sink import Disconnected, VersionMismatch
+from rtagent.wire.toml.schema import SettingsError
 
 _COMMANDS = (run, check, status, wait, fib, diff, explain, flush, replay, completion)
 

@@ -39,8 +39,6 @@ from rtagent.wire.vapi.paths import PathLists
 from rtagent.wire.vapi.retvals import NO_SUCH_FIB, retval_text
 from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
 
-SOCKET_PATH = "/run/vpp/api.sock"
-
 _PRIORITY = 0x88
 _NO_SOURCE = 255
 """A number that VPP gives to no source: ours while it has not been made."""
@@ -73,7 +71,7 @@ class _Source(NamedTuple):
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
-    def __init__(self, entries: FibEntries, socket_path: str = SOCKET_PATH, source_name: str = "rtagent") -> None:
+    def __init__(self, entries: FibEntries, socket_path: str, source_name: str = "rtagent") -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
         self._socket_path = socket_path

@@ -29,9 +29,6 @@ from rtagent.wire.netlink.session import Received
 
 log = structlog.get_logger()
 
-DEFAULT_RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024
-"""Some 320 000 queued route notifications."""
-
 _NOT_IN_THIS_KERNEL = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 _MPLS_ROUTING = Path("/proc/sys/net/mpls")
 """There with the mpls_router module. Without it a dump of AF_MPLS routes is answered with those of all other families
@@ -49,7 +46,7 @@ class KernelSource:
         groups: NexthopGroups,
         *,
         netns: str | None = None,
-        receive_buffer_bytes: int = DEFAULT_RECEIVE_BUFFER_BYTES,
+        receive_buffer_bytes: int,
         on_change: Callable[[], None] = lambda: None,
         tap: KernelTap | None = None,
     ) -> None:

@@ -46,7 +46,16 @@ Members: TypeAlias = tuple[Member, ...]
 """Sorted by id, ids unique."""
 
 
+def prefix_order(prefix: Prefix) -> tuple[int, int, int]:
+    """Return the sort key of prefixes: IPv4 before IPv6, then by address, the shorter first."""
+    return prefix.version, int(prefix.network_address), prefix.prefixlen
+
+
+def lies_within(prefix: Prefix, other: Prefix) -> bool:
+    """Whether ``prefix`` is ``other`` or a part of it."""
+    return prefix.version == other.version and prefix.subnet_of(other)  # type: ignore[arg-type]
+
+
 def canonical(member: Member) -> Member:
     """Return the member with its prefixes and labels in the one order that counts."""
-    pods = sorted(set(member.pods), key=lambda prefix: (prefix.version, int(prefix.network_address), prefix.prefixlen))
-    return member._replace(pods=tuple(pods), labels=tuple(sorted(member.labels)))
+    return member._replace(pods=tuple(sorted(set(member.pods), key=prefix_order)), labels=tuple(sorted(member.labels)))

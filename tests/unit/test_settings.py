@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rtagent.agent.settings import Settings, SettingsError, load, parse
+from rtagent.agent.settings import Settings, load, parse
+from rtagent.wire.toml.schema import SettingsError
 
 
 def problems(text: str) -> list[tuple[int, str, str]]:
