@@ -1,6 +1,18 @@
-"""Hypothesis is told to be quick, and to find the same things everywhere."""
+"""What all tests share: Hypothesis told to be quick and to find the same things everywhere; the releases of BIRD."""
 
+import pytest
 from hypothesis import settings
+
+from tests.lab.birds import RELEASES, BirdRelease
 
 settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=100, database=None)
 settings.load_profile("rtagent")
+
+
+@pytest.fixture(params=RELEASES, ids=lambda release: release.name)
+def bird_release(request: pytest.FixtureRequest) -> BirdRelease:
+    """Each release of BIRD in turn; one that is not here is skipped."""
+    release: BirdRelease = request.param
+    if not release.present:
+        pytest.skip(release.absence)
+    return release

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import signal
+import socket
 from collections.abc import Collection
 from pathlib import Path
 
+from tests.lab import birds
+from tests.lab.birds import BirdRelease
 from tests.lab.lab import Lab, Namespace, Process, run, wait_for
 
 
 class Bird:
-    """One BIRD. ``start`` may be called again after ``stop`` or ``kill``."""
+    """One BIRD, of the installed release or of another. ``start`` may be called again after ``stop`` or ``kill``."""
 
-    def __init__(self, lab: Lab, namespace: Namespace, config: Path) -> None:
+    def __init__(self, lab: Lab, namespace: Namespace, config: Path, release: BirdRelease = birds.INSTALLED) -> None:
         self.namespace = namespace
         self.config = config
         """Read at each start and at ``configure``; what it includes is looked for beside it."""
+        self.release = release
         self.socket = lab.folder / f"bird-{namespace.label}.sock"
         self.process: Process | None = None
 
     def start(self) -> None:
         """Start it and return when it answers."""
-        command = ("bird", "-f", "-c", str(self.config), "-s", str(self.socket))
+        command = (self.release.bird, "-f", "-c", str(self.config), "-s", str(self.socket))
         self.process = self.namespace.start(*command, log="bird")
-        self.process.wait_for(self.socket.is_socket, "BIRD's control socket")
+        self.process.wait_for(self._answers, "BIRD's control socket")
 
     def stop(self) -> None:
         """Ask it to end, and return when it has: it closes its sessions and withdraws its routes."""
@@ -36,9 +41,21 @@ class Bird:
         self.process.kill()
         self.socket.unlink(missing_ok=True)
 
+    def hang(self) -> None:
+        """Let it do nothing, until ``go_on``: connections to its socket succeed, nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it do what it has missed."""
+        self._signal(signal.SIGCONT)
+
+    def reread(self) -> None:
+        """Send SIGHUP: it reads its configuration again, and nobody is told how that went."""
+        self._signal(signal.SIGHUP)
+
     def ctl(self, command: str, timeout_s: float = 120) -> str:
         """Run a command of BIRD's and return what it says, without the greeting."""
-        said = run("birdc", "-s", str(self.socket), *command.split(), timeout_s=timeout_s)
+        said = run(self.release.birdc, "-s", str(self.socket), *command.split(), timeout_s=timeout_s)
         return said.partition("\n")[2]
 
     def configure(self) -> None:
@@ -56,5 +73,11 @@ class Bird:
         sessions = self.sessions()
         return all(sessions.get(name) == "Established" for name in protocols or sessions)
 
+    def _answers(self) -> bool:
+        """Whether somebody listens at the socket; a file that a killed BIRD left behind does not count."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            return peer.connect_ex(str(self.socket)) == 0
 
-INSTALLED = all(shutil.which(program) for program in ("bird", "birdc"))
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)

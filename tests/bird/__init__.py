@@ -1,0 +1,1 @@
+"""BIRD as we talk to it: the client, and the safe application of its configuration, with each release at hand."""
