@@ -104,9 +104,13 @@ class Topology:
         return everywhere or (family, ifindex) in self.ignores_linkdown
 
     def is_dead(self, group: NexthopGroup, family: int) -> bool:
-        """Whether the kernel would pass over this group: every nexthop is dead."""
+        """Whether the kernel would pass over this group: every nexthop is dead.
+
+        Broadcast and multicast routes have one, too (fib_table_lookup in net/ipv4/fib_trie.c). So have local ones, but
+        theirs does not die with its link (fib_sync_down_dev in net/ipv4/fib_semantics.c).
+        """
         kind, ways, _ = self.nexthops_of(group)
-        return kind is Kind.UNICAST and bool(ways) and all(self.why_dead(way, family) for way in ways)
+        return kind is not Kind.LOCAL and bool(ways) and all(self.why_dead(way, family) for way in ways)
 
 
 class Resolver:

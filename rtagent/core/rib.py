@@ -19,6 +19,7 @@ Rows touched by an apply are remembered until ``take_touched``: the decision loo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -67,6 +68,11 @@ class Rib:
         self._is_dead = is_dead
         self._has_several = np.empty(16, bool)
         self._seen = np.empty(16, np.uint32)
+        self._first_shown = np.empty(16, np.int32)
+        """The group that the last dump showed first."""
+        self._shown_again: Counter[tuple[int, Entry]] = Counter()
+        """How often the dump of that generation has shown an entry of a row besides that."""
+        self._shown_in = 0
         self._initialised = 0
         self._touched: list[Rows] = []
         self._all_touched = False
@@ -188,6 +194,7 @@ class Rib:
             self.metric, self.group = grown(self.metric, size), grown(self.group, size)
             self.tos, self.protocol = grown(self.tos, size), grown(self.protocol, size)
             self._has_several, self._seen = grown(self._has_several, size), grown(self._seen, size)
+            self._first_shown = grown(self._first_shown, size)
         new = slice(self._initialised, size)
         self.group[new], self._has_several[new], self._seen[new] = NO_GROUP, False, 0
         self._initialised = max(size, self._initialised)
@@ -200,9 +207,11 @@ class Rib:
         one = ~self._has_several[rows]
         same_rank = one & ~empty & (self.metric[rows] == metric) & (self.tos[rows] == tos)
         first_seen = (op == Op.SEEN) & (self._seen[rows] != generation)
+        seen_again = (op == Op.SEEN) & ~first_seen
+        self._first_shown[rows[first_seen]] = group[first_seen]
         same = same_rank & (self.group[rows] == group)
 
-        known = same & (self.protocol[rows] == routes.protocol[which])
+        known = same & (self.protocol[rows] == routes.protocol[which]) & ~seen_again
         put = one & _ADDS[op] & (empty | known | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
         drop = (op == Op.REMOVE) & same
         nothing = (op == Op.REMOVE) & empty & one
@@ -219,10 +228,23 @@ class Rib:
             entry = Entry(*(int(c[at]) for c in (routes.metric, routes.tos, routes.protocol, routes.group)))
             row = int(rows[position])
             family = int(routes.keys.meta[at] >> np.uint64(8)) & 0xFF
-            self._put(row, self._changed(self.entries(row), Op(op[position]), entry, family == AF_INET6))
+            again = seen_again[position] and entry.tos != TOS_LOCAL_TABLE
+            times = self._times_shown(row, entry, generation) if again else 1
+            self._put(row, self._changed(self.entries(row), Op(op[position]), entry, family == AF_INET6, times))
 
-    def _changed(self, entries: list[Entry], op: Op, entry: Entry, inet6: bool) -> list[Entry]:
-        """Return the entries of one prefix after one operation."""
+    def _times_shown(self, row: int, entry: Entry, generation: int) -> int:
+        """Note that a dump shows an entry; return how often it has.
+
+        An IPv6 replace may leave two that are equal in everything.
+        """
+        if generation != self._shown_in:
+            self._shown_again.clear()
+            self._shown_in = generation
+        self._shown_again[row, entry] += 1
+        return self._shown_again[row, entry] + int(self._first_shown[row] == entry.group)
+
+    def _changed(self, entries: list[Entry], op: Op, entry: Entry, inet6: bool, times: int) -> list[Entry]:
+        """Return the entries of one prefix after one operation; ``times``: as often as that the entry is there."""
         rank = [index for index, other in enumerate(entries) if other.rank == entry.rank]
         merges = inet6 and self._is_multipath(entry)
         if op is Op.REMOVE:
@@ -238,7 +260,8 @@ class Rib:
             alike = alike or [index for index in rank if inet6 and self._is_multipath(entries[index]) == merges] or rank
             return [entry if index == alike[0] else other for index, other in enumerate(entries)]
         known = self._matching(entries, rank, entry)
-        if known is not None and (merges or entries[known].protocol == entry.protocol):
+        is_another = 0 < entries.count(entry) < times
+        if known is not None and not is_another and (merges or entries[known].protocol == entry.protocol):
             return [entry if index == known else other for index, other in enumerate(entries)]
         before = [other for other in entries if other.rank < entry.rank]
         equal = [entries[index] for index in rank]

@@ -61,7 +61,7 @@ class NexthopGroup(NamedTuple):
     unsupported: str = ""
     """Why this cannot be expressed in a data plane (an unknown encapsulation, say); empty where it can."""
     source: bytes = b""
-    """The preferred source of an IPv4 unicast route: it tells entries apart, and has no bearing on forwarding."""
+    """The preferred source of an IPv4 route: it tells entries apart, and has no bearing on forwarding."""
 
 
 class NexthopGroups:

@@ -10,9 +10,9 @@ What is left out, narrowly, because nobody could mirror it:
 * An IPv4 route through an IPv6 gateway, made while the link has no carrier: the kernel does not note that it has none
   (fib_check_nh_v6_gw in net/ipv4/fib_semantics.c takes over the device and not the flags), and goes on to use the route
   despite ignore_routes_with_linkdown until the carrier comes and goes. So a sequence has such gateways, or sets that.
-* Two IPv6 routes of one prefix and table through one nexthop object: when packets have taken the first and it is
-  deleted, the kernel calls the prefix unreachable, and goes on to show the second (seen on 6.18). So each nexthop
-  object has a metric of its own.
+* Two IPv6 routes of one prefix and table through one nexthop object, or through a group and its member: when packets
+  have taken the first and it is deleted, the kernel calls the prefix unreachable, and goes on to show the second (seen
+  on 6.18). So each nexthop object has a metric of its own, and a prefix has routes through a group or through others.
 * Several IPv4 default routes of one metric: the kernel takes the one whose neighbour it has last heard of
   (fib_select_default in net/ipv4/fib_semantics.c). So nothing is appended to the default route.
 """
@@ -27,6 +27,8 @@ PORTS = range(3)
 _INET = [f"198.18.{n}.0/{length}" for n in (0, 4) for length in (22, 24)] + ["198.19.0.0/24", "0.0.0.0/0"]
 _GATEWAYS_INET6 = ["2001:db8:f0::/48", "2001:db8:f0:8000::/49", "2001:db8:f1::/48", "::/0"]
 _DEVICES_INET6 = ["2001:db8:f2::/48", "2001:db8:f3::/48", "2001:db8:f3::/64"]
+_GROUPED_INET6 = ["2001:db8:f0::/48", "2001:db8:f0:8000::/49", "2001:db8:f2::/48"]
+"""IPv6 prefixes that get the nexthop group; the others get single nexthop objects."""
 _METRICS = ["", "", "", " metric 10", " metric 20", " metric 1024"]
 _TABLES = ["", "", "", "", " table 100", " table 100000"]
 _VERBS = ["add", "add", "replace", "replace", "append", "prepend", "change", "del", "del"]
@@ -165,12 +167,13 @@ class Grammar:
         chance = self._chance
         return chance.choice([
             f"{prefix}{rank} dev {self._device()}", f"{prefix}{rank} dev e{self._port()}",
-            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{self._through_object(rank)}",
+            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{self._through_object(prefix, rank)}",
             f"local {prefix} dev lo table local",
         ])  # fmt: skip
 
-    def _through_object(self, rank: str) -> str:
-        nhid = self._chance.choice(_NHIDS[6])
+    def _through_object(self, prefix: str, rank: str) -> str:
+        *singles, group = _NHIDS[6]
+        nhid = group if prefix in _GROUPED_INET6 else self._chance.choice(singles)
         other = re.sub(r" metric \d+", "", rank)
         return f"{other} metric {10 * nhid} nhid {nhid}"
 

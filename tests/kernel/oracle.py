@@ -58,6 +58,8 @@ def _kernel(namespace: Namespace) -> Kernel:
         for route in routes:
             table = TABLES.get(str(route.get("table", "main"))) or int(route["table"])
             prefix = _prefix(route["dst"], family)
+            if _is_dead(route, ignoring[family]) and route["type"] not in ("unicast", "local"):
+                continue
             if table == TABLES["local"]:
                 table = TABLES["main"]
                 if prefix in local:
@@ -139,8 +141,7 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
             return Forwarding("blackhole")
     weights: dict[tuple[str, str], int] = {}
     for way in ways:
-        flags = set(way.get("flags") or [])
-        if "dead" in flags or ("linkdown" in flags and way["dev"] in ignoring):
+        if _is_dead(way, ignoring):
             continue
         pair = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"])
         weights[pair] = weights.get(pair, 0) + int(way.get("weight", 1))
@@ -148,6 +149,11 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
         return None if not weights else Forwarding("over no port")
     common = gcd(*weights.values())
     return Forwarding("unicast", frozenset(Path(*pair, weight // common) for pair, weight in weights.items()))
+
+
+def _is_dead(way: dict[str, Any], ignoring: set[str]) -> bool:
+    flags = set(way.get("flags") or [])
+    return "dead" in flags or ("linkdown" in flags and way.get("dev") in ignoring)
 
 
 def _ignoring_linkdown(namespace: Namespace, devices: set[str]) -> dict[str, set[str]]:

@@ -75,15 +75,15 @@ def theirs(parts: list[bytes]) -> list[Row]:
                 continue
             if message["src_len"]:
                 continue
-            unicast = message["type"] == 1
+            has_ways = message["type"] == 1 or (family == 2 and message["type"] in (2, 3, 5))
             several = message.get("RTA_MULTIPATH")
             ways = tuple(their_way(way, way["oif"], way["hops"] + 1, way["flags"]) for way in several or [])
-            if not several and unicast and message.get("RTA_OIF"):
+            if not several and has_ways and message.get("RTA_OIF"):
                 ways = (their_way(message, message.get("RTA_OIF"), 1, message["flags"]),)
             encapsulated = bool(message.get("RTA_ENCAP_TYPE")) or any(w.get("RTA_ENCAP_TYPE") for w in several or [])
             rows.append((
                 family, message.get("RTA_TABLE"), str(network), message.get("RTA_PRIORITY") or 0, message["tos"],
-                message["proto"], message["type"], ways if unicast else (), encapsulated,
+                message["proto"], message["type"], ways if has_ways else (), encapsulated,
             ))  # fmt: skip
     return rows
 

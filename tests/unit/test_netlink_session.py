@@ -52,12 +52,15 @@ ROUTES = {
     ),
     "ip route add local 192.0.2.0/24 dev lo": (
         "3400000018000006010a066b1849000002180000ff03fe020000000008000f00ff00000008000100c00002000800040001000000",
-        (Op.SET, "192.0.2.0/24", 254, 0, TOS_LOCAL_TABLE, BOOT, group(kind=Kind.LOCAL)),
+        (Op.SET, "192.0.2.0/24", 254, 0, TOS_LOCAL_TABLE, BOOT, group("@1", kind=Kind.LOCAL)),
     ),
     "ip addr add 10.0.0.1/24 dev e0": (
         "3c00000018000006000000000000000002200000ff02fe020000000008000f00ff000000080001000a000001080007000a0000010800"
         "040003000000",
-        (Op.SET, "10.0.0.1/32", 254, 0, TOS_LOCAL_TABLE, KERNEL, group(kind=Kind.LOCAL)),
+        (
+            Op.SET, "10.0.0.1/32", 254, 0, TOS_LOCAL_TABLE, KERNEL,
+            group("@3", kind=Kind.LOCAL)._replace(source=bytes([10, 0, 0, 1])),
+        ),
     ),
     "ip route add 192.0.3.0/24 encap ip id 1 dst 10.0.0.9 via 10.0.0.2": (
         "7c00000018000006010a066b1949000002180000fe0300010000000008000f00fe00000008000100c0000300080005000a0000020800"

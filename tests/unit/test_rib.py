@@ -169,3 +169,21 @@ def test_a_changed_nexthop_object_replaces_its_own_entry_not_the_first_of_the_ra
     world.apply(Route(P4, A, metric=10), Route(P4, before, Op.APPEND, metric=10))
     world.apply(Route(P4, after, Op.REPLACE, metric=10))
     assert world.entries(P4) == [(10, 0, A), (10, 0, after)]
+
+
+def test_a_dump_shows_an_entry_as_often_as_it_is_there(world):
+    throw = group(kind=Kind.THROW)
+    world.apply(Route(P6, DEV1), Route(P6, throw, Op.APPEND), Route(P6, throw, Op.REPLACE))
+    assert world.entries(P6) == [(0, 0, throw), (0, 0, throw)]
+    for generation in (1, 2):
+        world.apply(*[Route(P6, throw, Op.SEEN)] * 2, generation=generation)
+        assert world.entries(P6) == [(0, 0, throw), (0, 0, throw)]
+    world.apply(Route(P6, throw, Op.REMOVE))
+    assert world.entries(P6) == [(0, 0, throw)]
+
+
+def test_what_comes_between_two_parts_of_a_dump_is_not_counted_twice(world):
+    world.apply(Route(P6, DEV1, Op.SEEN), generation=1)
+    world.apply(Route(P6, DEV2, Op.APPEND))
+    world.apply(Route(P6, DEV2, Op.SEEN), generation=1)
+    assert world.entries(P6) == [(0, 0, DEV1), (0, 0, DEV2)]

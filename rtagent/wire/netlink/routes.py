@@ -219,8 +219,10 @@ class RouteDecoder:
                 try:
                     kind = Kind(int(relevant[row, 0]) >> 24)
                     group = nexthop_group(kind, int(relevant[row, 1]), values)
-                    if shape.family == AF_INET and kind is Kind.UNICAST:
+                    if shape.family == AF_INET:
                         group = group._replace(source=values.get(nl.RTA_PREFSRC, b""))
+                    elif kind is not Kind.UNICAST:
+                        group = group._replace(nexthops=())
                     known = self._groups.intern(group)
                 except MalformedMessage as error:
                     malformed.append(error)
