@@ -5,6 +5,8 @@ from hypothesis import settings
 
 from tests.lab.birds import RELEASES, BirdRelease
 
+pytest_plugins = ["tests.guest"]
+
 settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=100, database=None)
 settings.load_profile("rtagent")
 

@@ -65,7 +65,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -241,5 +241,6 @@ def _is_of_a_dead_lab(name: str) -> bool:
     return prefix == PREFIX and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have the process about to be started be killed when its parent ends (a ``preexec_fn``)."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

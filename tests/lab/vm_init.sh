@@ -1,0 +1,40 @@
+#!/bin/sh
+# Process 1 of the guest (tests/lab/vm.py): a root made of the machine's files that nothing can be written through to,
+# the modules that no autoload asks for, then the one command, its status, and the end.
+#
+# In $VM_SCRATCH, a directory of the machine: "command" to run, "status" to leave, "modprobe" for the kernel to call.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs layers /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+modprobe -d "$VM_SCRATCH" overlay
+mount -t overlay root -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+# By its path outside: the kernel starts its helpers in the root that it booted with.
+echo "$VM_SCRATCH/modprobe" >/proc/sys/kernel/modprobe
+
+cd /mnt/root || exit
+mount -t proc proc proc
+mount -t sysfs sys sys
+mount -t devtmpfs dev dev
+mkdir -p dev/pts dev/shm
+mount -t devpts pts dev/pts
+mount -t tmpfs shm dev/shm
+mount -t tmpfs run run
+mkdir run/vm run/lock
+mount -t hostfs vm -o "$VM_SCRATCH" run/vm
+
+exec chroot . /bin/sh -c '
+    for module in ipv6 mpls_router mpls_iptunnel mpls_gso tun; do modprobe -d /run/vm $module; done
+    echo 1 >/proc/sys/vm/overcommit_memory
+    hostname guest
+    ip link set lo up
+    exec 3<>/dev/ttyS0
+    stty raw -echo <&3
+    printf . >&3
+    sh /run/vm/command <&3 >&3 3<&- 2>/dev/console
+    echo $? >/run/vm/status
+    sync
+    exec poweroff -f
+'
