@@ -48,7 +48,7 @@ MISSING = "user-mode-linux is not installed"
 ROOT = Path(__file__).parents[2]
 _INIT = Path(__file__).with_name("vm_init.sh")
 _MODULES = Path("/usr/lib/uml")
-_MODPROBE = '#!/bin/sh\nexec modprobe -d {scratch} "$@"\n'
+_MODPROBE = '#!/bin/sh\nexec modprobe -d /run/vm "$@"\n'
 _BOOT_S = 60
 _KEPT_ENV = ("PYTHONPATH", "CI")
 
@@ -78,7 +78,7 @@ class Vm:
         (self.folder / "command").write_text(f"cd {shlex.quote(str(cwd))}\n{exports}{shlex.join(command)}\n")
         (self.folder / "lib").symlink_to(_MODULES)
         modprobe = self.folder / "modprobe"
-        modprobe.write_text(_MODPROBE.format(scratch=self.folder))
+        modprobe.write_text(_MODPROBE)
         modprobe.chmod(0o755)
         shutil.copy(_INIT, self.folder / "init")
         (self.folder / "init").chmod(0o755)

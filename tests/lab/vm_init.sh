@@ -9,10 +9,12 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs layers /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
+mkdir -m 1777 /mnt/upper/tmp
+for folder in /tmp/rtlab-*; do
+    mknod "/mnt/upper$folder" c 0 0 # overlayfs: not there. The labs of other processes are none of the guest's.
+done
 modprobe -d "$VM_SCRATCH" overlay
 mount -t overlay root -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
-# By its path outside: the kernel starts its helpers in the root that it booted with.
-echo "$VM_SCRATCH/modprobe" >/proc/sys/kernel/modprobe
 
 cd /mnt/root || exit
 mount -t proc proc proc
@@ -25,8 +27,10 @@ mount -t tmpfs run run
 mkdir run/vm run/lock
 mount -t hostfs vm -o "$VM_SCRATCH" run/vm
 
+# shellcheck disable=SC2016 # the inner shell expands these
 exec chroot . /bin/sh -c '
     for module in ipv6 mpls_router mpls_iptunnel mpls_gso tun; do modprobe -d /run/vm $module; done
+    echo /run/vm/modprobe >/proc/sys/kernel/modprobe
     echo 1 >/proc/sys/vm/overcommit_memory
     hostname guest
     ip link set lo up
