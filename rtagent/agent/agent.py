@@ -20,11 +20,13 @@ from rtagent.agent.control import ControlServer
 from rtagent.agent.journal import Journal
 from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
+from rtagent.agent.prober import NeighborProber
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.agent.settings import Settings
 from rtagent.core.sink import FibSink
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import FibEntries
+from rtagent.vector.objects import Held, ObjectKey
 from rtagent.wire.toml.schema import SettingsError
 
 log = structlog.get_logger()
@@ -64,12 +66,14 @@ class Agent:
             mirror.sink,
             may_remove=lambda: self.source.in_sync,
             on_connected=self._ports_changed,
-            before_round=mirror.want_objects,
+            before_round=self._want_objects,
             on_round=self._keep_house,
             tap=self.journal,
         )
         mirror.store.on_links_changed = self._pairs_changed
         mirror.sink.on_ports_changed = self._ports_changed
+        mirror.sink.on_object_heard = self._object_heard
+        self._prober = NeighborProber(mirror.neighbors, netns=settings.netns, decide=self.reconciler.wake)
         answers = Answers(mirror, self.source, self.reconciler, config_file)
         self._control = ControlServer(settings.control, settings.control_group, answers.commands())
         self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
@@ -91,6 +95,7 @@ class Agent:
                 group.create_task(self._control.run()),
                 group.create_task(self.source.run()),
                 group.create_task(self.reconciler.run()),
+                group.create_task(self._prober.run()),
                 group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
                 *([group.create_task(self._metrics.run())] if self._metrics else []),
             ]
@@ -114,6 +119,15 @@ class Agent:
         if self.mirror.join_pairs():
             log.info("pairs.joined", pairs={pair.host: pair.state for pair in self.mirror.pairs[:32]})
             self.reconciler.retry()
+
+    def _object_heard(self, key: ObjectKey, held: Held | None) -> None:
+        self.mirror.object_heard(key, held)
+        self.reconciler.wake()
+        self._prober.wake()
+
+    def _want_objects(self) -> None:
+        self.mirror.want_objects()
+        self._prober.wake()
 
     def _keep_house(self) -> None:
         """Between two rounds: free what nobody refers to any more, and tell the service manager how we stand."""

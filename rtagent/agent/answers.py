@@ -17,6 +17,7 @@ from rtagent.agent.control import Answer, BadRequest, Message
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.agent.remote import packed
+from rtagent.core.neighbors import NeighborCounts
 from rtagent.core.rows import Rows
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import State
@@ -24,6 +25,8 @@ from rtagent.vector.keys import FAMILY_NAMES, FAMILY_NUMBERS, TABLE_MAIN, Key, K
 
 _ROWS_A_LINE = 256
 _TOLD_EVERY_S = 1.0
+_FULL = 0.9
+"""A neighbour table that is filled to this share of its limit is trouble."""
 
 
 class Answers:
@@ -71,6 +74,7 @@ class Answers:
             "pairs": [pair._asdict() for pair in mirror.pairs],
             "tables": self._tables(),
             "rows": self._rows_by_state(),
+            "neighbors": {FAMILY_NAMES[family]: counts._asdict() for family, counts in self._neighbors().items()},
             "lag_ms": {
                 "p50": round(float(np.percentile(lags_ms, 50)), 3) if len(lags_ms) else None,
                 "p99": round(float(np.percentile(lags_ms, 99)), 3) if len(lags_ms) else None,
@@ -96,8 +100,18 @@ class Answers:
             reasons.append(f"data plane: {self._reconciler.trouble}")
         if refused := self._mirror.ledger.refused_count:
             reasons.append(f"{refused} rows are refused by the data plane: see rtagent fib")
+        for family, counts in self._neighbors().items():
+            if counts.limit and counts.held > _FULL * counts.limit:
+                reasons.append(
+                    f"VPP holds {counts.held} of the {counts.limit} {FAMILY_NAMES[family]} neighbours that it takes"
+                )
+            if counts.refused:
+                reasons.append(f"{counts.refused} {FAMILY_NAMES[family]} neighbours are refused by the data plane")
         reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state != "up"]
         return reasons
+
+    def _neighbors(self) -> dict[int, NeighborCounts]:
+        return self._mirror.neighbors.counts(self._mirror.objects)
 
     def _rows_by_state(self) -> dict[str, dict[str, int]]:
         rows: dict[str, dict[str, int]] = {}

@@ -34,6 +34,14 @@ class StatusCollector(Collector):
             for family, count in families.items():
                 rows.add_metric([state, family], count)
         yield rows
+        neighbors = GaugeMetricFamily(
+            "rtagent_neighbors", "Neighbours by what is counted, and how many VPP takes (0: any number)",
+            labels=["family", "count"],
+        )  # fmt: skip
+        for family, counts in status["neighbors"].items():
+            for name, number in counts.items():
+                neighbors.add_metric([family, name], number)
+        yield neighbors
         lag = GaugeMetricFamily("rtagent_lag_seconds", "From a change heard of to its answer", labels=["quantile"])
         for quantile, value in (("0.5", status["lag_ms"]["p50"]), ("0.99", status["lag_ms"]["p99"])):
             if value is not None:

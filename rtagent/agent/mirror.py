@@ -11,6 +11,7 @@ from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.agent.settings import Settings
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
+from rtagent.core.neighbors import Neighbors
 from rtagent.core.objects import Objects, Wants
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
@@ -18,7 +19,9 @@ from rtagent.sinks.memory import MemoryFib
 from rtagent.vector.fib import FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import IFF_LOOPBACK
+from rtagent.vector.neighbors import NeighborEntry, NeighborKey
 from rtagent.vector.nexthops import NexthopGroups
+from rtagent.vector.objects import Held, ObjectKey
 
 _LOOKUP_ROWS = 1024
 
@@ -35,7 +38,9 @@ class Mirror:
         self.sink = make_sink(settings, self.entries)
         self.objects = Objects()
         self.pairs: list[Pair] = []
-        self._wants: tuple[Wants, ...] = ()
+        self.neighbors = Neighbors(self.store)
+        self.objects.own(NeighborKey, self.neighbors.owns)
+        self._wants: tuple[Wants, ...] = (self.neighbors,)
         self._wants_all = True
 
     def join_pairs(self) -> bool:
@@ -62,6 +67,12 @@ class Mirror:
         for wants in self._wants:
             wants.update(self.objects, None if self._wants_all else changed)
         self._wants_all = False
+
+    def object_heard(self, key: ObjectKey, held: Held | None) -> None:
+        """The data plane says that it holds an object so, or (None) no more."""
+        self.objects.heard(key, held)
+        if isinstance(key, NeighborKey) and held is not None and isinstance(held.value, NeighborEntry):
+            self.neighbors.learned(self.objects, key, held.value)
 
     async def load(self) -> int:
         """Take what the data plane holds into the ledger; return the number of rows."""

@@ -120,6 +120,7 @@ class RemoteFib:
     def __init__(self, path: str, entries: FibEntries) -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
+        self.on_object_heard: Callable[[ObjectKey, Held | None], None] = lambda key, held: None
         self._path = path
         self._own_source = -1
         self._ports: dict[str, Port] = {}

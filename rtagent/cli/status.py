@@ -12,7 +12,9 @@ from rtagent.cli import options, output
 
 NAME = "status"
 HELP = "how the running agent stands"
-DESCRIPTION = "Show health, sources in sync, pairs, tables, rows by state, lag, and the last resync with its reason."
+DESCRIPTION = (
+    "Show health, sources in sync, neighbours, pairs, tables, rows by state, lag, and the last resync with its reason."
+)
 EXAMPLES = """examples:
   rtagent status
   rtagent status --json | jq .rows
@@ -60,6 +62,9 @@ def _show(status: dict[str, Any]) -> None:
     if lag["samples"]:
         facts.add_row("lag", f"p50 {lag['p50']} ms, p99 {lag['p99']} ms (last {lag['samples']} writes)")
     facts.add_row("written", f"{status['writes']} rows" + (f"; refused {status['errors']}" if status["errors"] else ""))
+    for family, counts in status["neighbors"].items():
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "wanted")
+        facts.add_row(f"neighbours {family}", shown)
     resync = status["resync"]
     if resync["count"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(resync["last_at"]))

@@ -84,6 +84,15 @@ class Objects:
         for key in [*gone, *self.held]:
             self.on_held(key)
 
+    def heard(self, key: ObjectKey, held: Held | None) -> None:
+        """The data plane says that it holds an object like this, or (None) no more."""
+        if held is None:
+            self.held.pop(key, None)
+        else:
+            self.held[key] = held
+        self._touched.add(key)
+        self.on_held(key)
+
     def changes(self, *, may_remove: bool) -> Changes:
         """Take what was touched, and return what to write. Without ``may_remove`` removals are put off."""
         removals: dict[Stage, list[ObjectChange]] = defaultdict(list)

@@ -47,6 +47,8 @@ class FibSink(Protocol):
     entries: FibEntries
     on_ports_changed: Callable[[], None]
     """Called when an interface came, went or changed; whoever connects may set it."""
+    on_object_heard: Callable[[ObjectKey, Held | None], None]
+    """Called with an object that the data plane says it holds so, or (None) no more; after writes of ours, too."""
 
     @property
     def own_source(self) -> int:
@@ -73,7 +75,7 @@ class FibSink(Protocol):
         """
 
     async def wait_lost(self) -> None:
-        """Follow the interfaces, and return when the connection is lost."""
+        """Follow interfaces and objects, and return when the connection is lost."""
 
     def read(self) -> AsyncIterator[FibVector]:
         """Yield every row of every table that a route may forward by, ours and others', in batches."""

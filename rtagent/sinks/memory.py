@@ -34,6 +34,7 @@ class MemoryFib:
     def __init__(self, entries: FibEntries) -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
+        self.on_object_heard: Callable[[ObjectKey, Held | None], None] = lambda key, held: None
         self._ports: Mapping[str, Port] = {}
         self._table = KeyTable()
         self._entry = np.empty(16, np.int32)

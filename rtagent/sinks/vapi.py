@@ -149,12 +149,16 @@ class VapiClient:
         """Whether the connection has ended."""
         self.stirred = asyncio.Event()
         """Set when an event has come, or the connection has ended."""
+        self.events: list[tuple[str, bytes]] = []
+        """The events that have come, as names and messages; whoever takes them empties it."""
         self.messages: Messages
         self._why_lost = ""
-        self._events = events
+        self._followed = events
         self._event_names: dict[int, str] = {}
         self._framer = Framer()
         self._questions: list[_Question] = []
+        self._unanswered = 0
+        """How many answers are due."""
         self._context = 0
         self._welcome: asyncio.Future[MessageTable] = asyncio.get_running_loop().create_future()
         self._stream = VapiStream(peer, self._receive, self.close)
@@ -237,7 +241,7 @@ class VapiClient:
         ``encode`` is told the first context; ``decode`` gets answers, all of the message ``reply``, with their numbers
         from 0, as they come. Wait for the future with ``asyncio.wait``. Raises Disconnected, as the future does.
         """
-        while self._questions and self._unanswered() + count > _UNANSWERED_MESSAGES:
+        while self._questions and self._unanswered + count > _UNANSWERED_MESSAGES:
             await asyncio.wait([self._questions[0].done])
         await self._stream.room()
         first = self._contexts(count)
@@ -273,16 +277,13 @@ class VapiClient:
             raise VersionMismatch(f"this VPP has another API: {', '.join(differences)}")
         self.messages = Messages(table)
         numbers = self.messages.numbers
-        self._event_names = {numbers[name]: name for name in (_KEEPALIVE, *self._events)}
+        self._event_names = {numbers[name]: name for name in (_KEEPALIVE, *self._followed)}
         await self.call("control_ping")
         definitions = await self.call("get_api_json")
         try:
             self.messages.learn(definitions.json)
         except MalformedMessage as error:
             raise self.give_up(error) from None
-
-    def _unanswered(self) -> int:
-        return sum(question.contexts for question in self._questions)
 
     def _contexts(self, count: int) -> int:
         first = self._context
@@ -293,7 +294,7 @@ class VapiClient:
         """Give up on a VPP that owes answers and says nothing: a hung one would hold us for ever."""
         quiet_s = self._loop.time() - self._heard_at
         if self._questions and quiet_s >= _SILENCE_S:
-            self.close(f"VPP owes {self._unanswered()} answers and has said nothing for {quiet_s:.0f} s")
+            self.close(f"VPP owes {self._unanswered} answers and has said nothing for {quiet_s:.0f} s")
             return
         self._silence = self._loop.call_later(max(_SILENCE_S / 10, _SILENCE_S - quiet_s), self._look_for_silence)
 
@@ -303,6 +304,7 @@ class VapiClient:
         if not self._questions:
             self._heard_at = self._loop.time()  # silence counts from the oldest question
         self._questions.append(question)
+        self._unanswered += question.contexts
         self._stream.write(request)
 
     def _receive(self, data: bytes) -> None:
@@ -311,7 +313,7 @@ class VapiClient:
             frames = self._framer.feed(data)
             if frames is not None:
                 self._deliver(frames)
-                if self._unanswered() > _MANY_UNANSWERED:
+                if self._unanswered > _MANY_UNANSWERED:
                     self._stream.rest(_REST_S)
         except MalformedMessage as error:
             self.give_up(error)
@@ -333,14 +335,16 @@ class VapiClient:
                 question.take(frames.take(its), offset[its])
                 if question.answered:
                     self._questions.remove(question)
+                    self._unanswered -= question.contexts
                 frames = frames.take(~its)
         if len(frames):
             raise MalformedMessage(f"message {int(frames.message_id[0])} answers nothing that was asked")
 
     def _take_event(self, message: bytes) -> None:
         name = self._event_names[int.from_bytes(message[:2], "big")]
-        event = self.messages.unpack(name, message)
         if name == _KEEPALIVE:
-            self._stream.write(memoryview(self.messages.pack(f"{_KEEPALIVE}_reply", event.context)))
+            context = self.messages.unpack(name, message).context
+            self._stream.write(memoryview(self.messages.pack(f"{_KEEPALIVE}_reply", context)))
         else:
+            self.events.append((name, message))
             self.stirred.set()

@@ -27,10 +27,11 @@ from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_labels import VppLabels
-from rtagent.sinks.vpp_objects import WRITERS
+from rtagent.sinks.vpp_neighbors import read_neighbors
+from rtagent.sinks.vpp_objects import LISTENERS, WRITERS
 from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibVector, Port
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
-from rtagent.vector.links import Neighbor
+from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
@@ -50,10 +51,7 @@ _LOOKUP_ROWS = 4_096
 
 _ADMIN_UP, _LINK_UP = 1, 2
 """IF_STATUS_API_FLAG_*, vnet/interface_types.api."""
-_STATIC = 1
-"""IP_API_NEIGHBOR_FLAG_STATIC, vnet/ip_neighbor/ip_neighbor.api."""
-_NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x80
-"""linux/neighbour.h."""
+_PORT_EVENT = "sw_interface_event"
 
 _BYTE = np.uint64(8)
 _TABLE_SHIFT = np.uint64(16)
@@ -74,6 +72,7 @@ class VppFib:
     def __init__(self, entries: FibEntries, socket_path: str, source_name: str = "rtagent") -> None:
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
+        self.on_object_heard: Callable[[ObjectKey, Held | None], None] = lambda key, held: None
         self._socket_path = socket_path
         self._name = source_name
         self._paths = PathLists(entries)
@@ -118,10 +117,12 @@ class VppFib:
     async def connect(self, *, read_only: bool = False) -> None:
         """Connect, find our source or make it, and learn interfaces and tables."""
         await self.close()
-        client = self._client = await VapiClient.connect(self._socket_path, ["sw_interface_event"])
+        client = self._client = await VapiClient.connect(self._socket_path, [_PORT_EVENT, *LISTENERS])
         try:
             await self._find_source(client, make=not read_only)
             await client.call("want_interface_events", enable_disable=1, pid=os.getpid())
+            for listener in () if read_only else LISTENERS.values():
+                await listener.subscribe(client)
             await self._read_ports(client)
             await self._read_tables(client)
         except Refused as refused:
@@ -132,16 +133,22 @@ class VppFib:
             raise
 
     async def wait_lost(self) -> None:
-        """Follow the interfaces until the connection is lost."""
+        """Follow the interfaces, and what VPP does to objects by itself, until the connection is lost."""
         client = self._client
         while client is not None and not client.lost:
             await client.stirred.wait()
             client.stirred.clear()
-            if not client.lost:
-                try:
+            events, client.events = client.events, []
+            try:
+                if any(name == _PORT_EVENT for name, _ in events) and not client.lost:
                     await self._read_ports(client)
-                except Disconnected:
-                    return
+                for name, message in events:
+                    if name in LISTENERS:
+                        self.on_object_heard(*LISTENERS[name].heard(message))
+            except MalformedMessage as error:
+                client.give_up(error)
+            except Disconnected:
+                return
 
     async def read(self) -> AsyncIterator[FibVector]:
         """Yield every row of every table, ours and others', as VPP sends them.
@@ -245,18 +252,14 @@ class VppFib:
 
     async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor]:
         """Return VPP's neighbours on these interfaces, by (interface, address)."""
-        client = self._connected()
-        known: dict[tuple[int, bytes], Neighbor] = {}
-        for af, family in enumerate((AF_INET, AF_INET6)):
-            for details in await client.dump(
-                "ip_neighbor_dump", "ip_neighbor_details", sw_if_index=NO_INTERFACE, af=af
-            ):
-                row = details.neighbor
-                interface, address = row.sw_if_index, _packed(row.ip_address)
-                if interface in interfaces:
-                    state = _NUD_PERMANENT if row.flags & _STATIC else _NUD_REACHABLE
-                    known[interface, address] = Neighbor(family, interface, address, bytes(row.mac_address), state)
-        return known
+        held = await read_neighbors(self._connected())
+        return {
+            (key.interface, key.address): Neighbor(
+                key.family, key.interface, key.address, entry.mac, NUD_PERMANENT if entry.static else NUD_REACHABLE
+            )
+            for key, entry in held.items()
+            if key.interface in interfaces
+        }
 
     def error_text(self, retval: int) -> str:
         """Return VPP's words for a negative answer."""
@@ -369,11 +372,6 @@ class VppFib:
 
 def _table(family: int, table: int) -> dict[str, Any]:
     return {"table_id": table, "is_ip6": family == AF_INET6, "name": ""}
-
-
-def _packed(address: Any) -> bytes:
-    """Return a vl_api_address_t as 4 or 16 bytes."""
-    return bytes(address.un.ip6 if address.af else address.un.ip4)
 
 
 def _in_vpp(keys: Keys) -> Keys:

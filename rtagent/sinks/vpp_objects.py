@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from rtagent.sinks.vapi import VapiClient
+from rtagent.sinks.vpp_neighbors import NeighborWriter
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 
 
@@ -26,5 +27,23 @@ class ObjectWriter(Protocol):
         """Make, change or remove an object; return its interface if one was made. Raises Refused or Disconnected."""
 
 
-WRITERS: tuple[ObjectWriter, ...] = ()
+class ObjectListener(Protocol):
+    """Follows objects that VPP makes, changes or removes by itself."""
+
+    @property
+    def event(self) -> str:
+        """The message that tells of one."""
+
+    async def subscribe(self, client: VapiClient) -> None:
+        """Have VPP send these messages. Raises Refused or Disconnected."""
+
+    def heard(self, message: bytes) -> tuple[ObjectKey, Held | None]:
+        """Return an object as such a message tells of it, None where it is gone. Raises MalformedMessage."""
+
+
+_NEIGHBORS = NeighborWriter()
+
+WRITERS: tuple[ObjectWriter, ...] = (_NEIGHBORS,)
 """In no order: the stages of the keys say what is written first."""
+LISTENERS: Mapping[str, ObjectListener] = {listener.event: listener for listener in (_NEIGHBORS,)}
+"""By their messages."""

@@ -20,6 +20,15 @@ OPER_UNKNOWN = 0
 OPER_UP = 6
 """RFC 2863 ifOperStatus, as IFLA_OPERSTATE numbers it."""
 
+NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE = 0x02, 0x04, 0x08, 0x10
+NUD_FAILED, NUD_NOARP, NUD_PERMANENT = 0x20, 0x40, 0x80
+NUD_VALID = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY
+"""linux/neighbour.h; in a state of NUD_VALID (net/neighbour.h) the kernel sends to the link-layer address."""
+
+NTF_EXT_LEARNED = 0x10
+NTF_EXT_MANAGED = 0x01 << 8
+"""linux/neighbour.h; the extended flags (NDA_FLAGS_EXT) are shifted, as in the kernel's own neighbour table."""
+
 
 class Link(NamedTuple):
     """A network interface (RTM_NEWLINK)."""
@@ -74,8 +83,9 @@ class Neighbor(NamedTuple):
     address: bytes
     mac: bytes = b""
     state: int = 0
-    """NUD_* bits, linux/neighbour.h."""
+    """NUD_* bits."""
     flags: int = 0
+    """NTF_* bits, extended ones included."""
 
 
 class Rule(NamedTuple):

@@ -68,6 +68,8 @@ class NexthopGroups:
     """The interned groups: ``intern`` gives an id, indexing gives the group back."""
 
     def __init__(self) -> None:
+        self.changes = 0
+        """How often a group came or went."""
         self._ids: dict[NexthopGroup, int] = {}
         self._groups: list[NexthopGroup | None] = []
         self._free: list[int] = []
@@ -92,6 +94,7 @@ class NexthopGroups:
                 group_id = len(self._groups)
                 self._groups.append(group)
             self._ids[group] = group_id
+            self.changes += 1
         return group_id
 
     def items(self) -> list[tuple[int, NexthopGroup]]:
@@ -107,6 +110,7 @@ class NexthopGroups:
             del self._ids[group]
             self._groups[number] = None
         self._free.extend(freed)
+        self.changes += len(freed)
         return freed
 
 

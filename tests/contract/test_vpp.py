@@ -184,7 +184,9 @@ async def _delete_loopback(wire: FakePlane | VppPlane, sink: VppFib) -> None:
 
 def test_neighbours_are_those_of_the_interfaces_asked_for(wire: FakePlane | VppPlane) -> None:
     async def scenario() -> None:
-        if isinstance(wire, VppPlane):
+        if isinstance(wire, FakePlane):
+            wire.fake.neighbors[1, bytes((10, 0, 0, 2))] = bytes((2, 0, 0, 0, 0, 2)), 1
+        else:
             await wire.ctl("set ip neighbor static host-e0 10.0.0.2 02:00:00:00:00:02")
             await wire.ctl("set ip neighbor host-e0 2001:db8::2 02:00:00:00:00:02")
         sink = await connected(wire)

@@ -18,6 +18,7 @@ from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.keys import AF_INET6, AF_MPLS, Key
 from rtagent.wire.vapi.definitions import REQUIRED, Messages, MessageTable
 from rtagent.wire.vapi.framing import FRAME_BYTES, framed
+from tests.fakes.neighbors import FakeNeighbors
 
 _FIRST_NUMBER = 20
 _CLIENT_INDEX = 0x80000001
@@ -142,7 +143,7 @@ def _type(kind: str) -> str:
     return kind if kind in ("u8", "u16", "u32", "i32", "f64", "bool", "string") else f"vl_api_{kind}_t"
 
 
-class FakeVpp:
+class FakeVpp(FakeNeighbors):
     """The server. Use ``start`` and ``stop`` within one event loop."""
 
     def __init__(self, path: str) -> None:
@@ -174,6 +175,7 @@ class FakeVpp:
         self.labels: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.label_tables: set[int] = set()
         self.label_interfaces: set[int] = set()
+        self.forget_neighbors()
 
     async def start(self) -> None:
         """Serve."""
@@ -285,15 +287,6 @@ class FakeVpp:
             )
             for name, number in self.ports.items()
         )
-
-    def _ip_neighbor_dump(self, request: Any) -> bytes:
-        if request.af:
-            return b""
-        neighbor = {
-            "sw_if_index": 1, "flags": 1, "mac_address": bytes((2, 0, 0, 0, 0, 2)),
-            "ip_address": {"af": 0, "un": {"ip4": bytes((10, 0, 0, 2))}},
-        }  # fmt: skip
-        return self._pack("ip_neighbor_details", request, age=1.0, neighbor=neighbor)
 
     def _ip_table_dump(self, request: Any) -> bytes:
         return b"".join(

@@ -213,8 +213,15 @@ def test_neighbours_that_are_not_ours_are_passed_over():
         return message(28, struct.pack("<BxxxiHBB", family, 3, state, flags, 1) + attribute(1, b"\n\0\0\2"))
 
     assert len(receive(neighbor()).batch.changes) == 1
-    ignored = [neighbor(state=0x40), neighbor(flags=0x08), neighbor(family=7)]
+    ignored = [neighbor(flags=0x08), neighbor(family=7)]  # a proxy's, a bridge's
     assert receive(*ignored).batch.changes == ()
+
+
+def test_a_neighbour_has_its_extended_flags():
+    head = struct.pack("<BxxxiHBB", AF_INET, 3, 0x04, 0x10, 1)
+    managed = attribute(15, struct.pack("<I", 1))
+    (change,) = receive(message(28, head + attribute(1, b"\n\0\0\2") + managed)).batch.changes
+    assert change == Change(Neighbor(AF_INET, 3, b"\n\0\0\2", b"", 0x04, 0x10 | 0x100))
 
 
 def mpls_route(*attributes):

@@ -1,4 +1,7 @@
-"""Dump requests. All are strict (NETLINK_GET_STRICT_CHK): the kernel checks and honours every field of the header."""
+"""Requests: dumps, and the one thing that we ask the kernel to do, to look whether a neighbour is still there.
+
+All are strict (NETLINK_GET_STRICT_CHK): the kernel checks and honours every field of the header.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ _HEADERS = {
 }
 """Message type, address family, and the length of the header that follows nlmsghdr (ifinfomsg, ifaddrmsg, …)."""
 
+_NTF_USE = 0x01
+"""linux/neighbour.h."""
+
 
 def dump_request(dump: Dump, sequence: int) -> bytes:
     """Return the message that asks for a complete dump; its answers carry ``sequence``."""
@@ -28,3 +34,21 @@ def dump_request(dump: Dump, sequence: int) -> bytes:
     body = struct.pack("B", family).ljust(header_bytes, b"\0")
     flags = nl.NLM_F_REQUEST | nl.NLM_F_DUMP
     return struct.pack("<IHHII", 16 + len(body), message_type, flags, sequence, 0) + body
+
+
+def probe_request(family: int, ifindex: int, address: bytes, sequence: int) -> bytes:
+    """Return the message after which the kernel looks for a neighbour, as if it had a packet for it.
+
+    It makes an entry where there is none. An entry that is reachable stays as it is; a permanent one would lose its
+    permanence (NEIGH_UPDATE_F_USE in net/core/neighbour.c). Only an error is answered, with ``sequence``.
+    """
+    body = struct.pack("<BxxxiHBB", family, ifindex, 0, _NTF_USE, 0)
+    body += struct.pack("<HH", 4 + len(address), nl.NDA_DST) + address
+    flags = nl.NLM_F_REQUEST | nl.NLM_F_CREATE | nl.NLM_F_REPLACE
+    return struct.pack("<IHHII", 16 + len(body), nl.RTM_NEWNEIGH, flags, sequence, 0) + body
+
+
+def refusal(answer: bytes) -> int:
+    """Return the errno of an NLMSG_ERROR: i32 error behind the header, negative."""
+    (number,) = struct.unpack_from("<i", answer, 16)
+    return -int(number)

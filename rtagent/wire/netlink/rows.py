@@ -13,8 +13,9 @@ from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import Attributes, attributes, encapsulation, u16, u32
 
-_NUD_NOARP = 0x40
 _NTF_PROXY = 0x08
+_NTF_EXT_SHIFT = 8
+"""Where the kernel itself puts the extended flags (net/core/neighbour.c)."""
 
 
 def decode_row(message_type: int, body: bytes) -> Change | None:
@@ -69,8 +70,9 @@ def _neighbor(body: bytes) -> Row | None:
     family, ifindex, state, flags = struct.unpack_from("<BxxxiHB", body)
     values = attributes(body[12:])
     address = values.get(nl.NDA_DST, b"")
-    if family not in (AF_INET, AF_INET6) or not address or flags & _NTF_PROXY or state & _NUD_NOARP:
+    if family not in (AF_INET, AF_INET6) or not address or flags & _NTF_PROXY:
         return None
+    flags |= _number(values, nl.NDA_FLAGS_EXT) << _NTF_EXT_SHIFT
     return Neighbor(family, ifindex, address, values.get(nl.NDA_LLADDR, b""), state, flags)
 
 

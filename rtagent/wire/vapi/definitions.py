@@ -32,8 +32,15 @@ REQUIRED = {
     "fib_source_dump": "51077d14",
     "get_api_json": "51077d14",
     "get_api_json_reply": "ea715b59",
+    "ip_neighbor_add_del": "0607c257",
+    "ip_neighbor_add_del_reply": "1992deab",
+    "ip_neighbor_config": "f4a5cf44",
+    "ip_neighbor_config_get": "a5db7bf7",
+    "ip_neighbor_config_get_reply": "798e6fdd",
+    "ip_neighbor_config_reply": "e8d4e804",
     "ip_neighbor_details": "e29d79f0",
     "ip_neighbor_dump": "d817a484",
+    "ip_neighbor_event_v2": "c1d53dc0",
     "ip_route_add_del_v2": "521ef330",
     "ip_route_add_del_v2_reply": "1992deab",
     "ip_route_lookup_v2": "710d6471",
@@ -63,6 +70,8 @@ REQUIRED = {
     "sw_interface_set_mpls_enable_reply": "e8d4e804",
     "want_interface_events": "476f5a08",
     "want_interface_events_reply": "e8d4e804",
+    "want_ip_neighbor_events_v2": "73e70a86",
+    "want_ip_neighbor_events_v2_reply": "e8d4e804",
 }
 """Every message we send or understand, with the CRC of the definition we know (VPP 26.06)."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+NO_SUCH_INTERFACE = -2
 NO_SUCH_FIB = -3
 NO_SUCH_ENTRY = -6
 
 _TEXTS = {
     -1: "Unspecified Error",
-    -2: "Invalid sw_if_index",
+    NO_SUCH_INTERFACE: "Invalid sw_if_index",
     NO_SUCH_FIB: "No such FIB / VRF",
     -4: "No such inner FIB / VRF",
     -5: "No such label",
