@@ -48,7 +48,7 @@ def world():
 def test_a_link_that_loses_its_state_calls_for_all_routes(world, lost):
     world.routes(Route("198.51.100.0/24", group("10.0.0.2@1")))
     world.say(E1._replace(flags=UP & ~lost))
-    assert world.requests == ROUTES
+    assert world.requests == ROUTES | ({Dump.ADDRESSES} if lost == IFF_UP else set())
 
 
 def test_a_link_that_no_route_uses_calls_for_nothing(world):
@@ -76,7 +76,7 @@ def test_a_link_that_goes_calls_for_the_nexthops_where_there_are_any(world):
 def test_down_and_up_in_one_batch_calls_for_all_routes(world):
     world.routes(Route("198.51.100.0/24", group("10.0.0.2@1")))
     world.say(E1._replace(flags=0), E1)
-    assert world.requests == ROUTES
+    assert world.requests == ROUTES | {Dump.ADDRESSES}
 
 
 def test_a_link_that_changes_otherwise_calls_for_nothing(world):
@@ -88,6 +88,7 @@ def test_a_link_that_changes_otherwise_calls_for_nothing(world):
 def test_a_link_that_regains_its_state_calls_for_routes_that_were_dead_through_it(world, gained):
     world.say(E1._replace(flags=UP & ~gained), E2._replace(flags=UP & ~gained))
     world.routes(Route("198.51.100.0/24", group("10.0.0.2@1!", "10.0.1.2@2")))
+    world.store.take_dump_requests()
     world.say(E2)
     assert world.requests == set()
     world.say(E1)
@@ -96,6 +97,7 @@ def test_a_link_that_regains_its_state_calls_for_routes_that_were_dead_through_i
 
 def test_a_link_that_revives_during_a_dump_has_it_repeated(world):
     world.say(E1._replace(flags=0))
+    world.store.take_dump_requests()
     world.store.begin(Dump.ROUTES_INET6)
     world.say(E1)
     assert world.requests == {Dump.ROUTES_INET6}
