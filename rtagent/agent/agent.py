@@ -32,7 +32,7 @@ from rtagent.wire.toml.schema import SettingsError
 log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 5.0
-_RELOADED = ("pairs", "ignore", "log_level", "log_format")
+_RELOADED = ("pairs", "ignore", "interfaces", "log_level", "log_format")
 """Settings that a reload changes; the others take a restart, which costs forwarding nothing."""
 
 
@@ -112,7 +112,9 @@ class Agent:
         """Ports came, went or changed, or settings did: what follows from neither a link nor anything else heard."""
         if self.journal:
             self.journal.joined()
+        self.mirror.saw_ports()
         self._pairs_changed()
+        self.reconciler.wake()
 
     def _pairs_changed(self) -> None:
         """Links or ports came, went or were renamed."""

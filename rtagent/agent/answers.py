@@ -15,6 +15,7 @@ import numpy as np
 import rtagent
 from rtagent.agent.control import Answer, BadRequest, Message
 from rtagent.agent.mirror import Mirror
+from rtagent.agent.pairs import DOWN, UP
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.agent.remote import packed
 from rtagent.core.neighbors import NeighborCounts
@@ -107,7 +108,7 @@ class Answers:
                 )
             if counts.refused:
                 reasons.append(f"{counts.refused} {FAMILY_NAMES[family]} neighbours are refused by the data plane")
-        reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state != "up"]
+        reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state not in (UP, DOWN)]
         return reasons
 
     def _neighbors(self) -> dict[int, NeighborCounts]:

@@ -25,12 +25,13 @@ from rtagent.transport.netlink import Datagrams
 from rtagent.vector.batch import Dump
 from rtagent.vector.fib import FibVector, Port
 from rtagent.vector.keys import Keys
+from rtagent.vector.links import VlanTag
 from rtagent.wire import journal as wire
 from rtagent.wire.journal import Kind, Record
 
 log = structlog.get_logger()
 
-SETTINGS = ("dataplane", "pairs", "ignore")
+SETTINGS = ("dataplane", "pairs", "ignore", "interfaces")
 """What of the settings bears on decisions."""
 _END_BYTES = 64
 """Kept free for the record that says that the journal is full."""
@@ -189,10 +190,10 @@ def _for_the_group(path: str, flags: int) -> int:
 
 
 def _fields(port: Port) -> list[Any]:
-    return [port.interface, port.up, port.link_up, port.mac.hex()]
+    return [port.interface, port.up, port.link_up, port.mac.hex(), port.mtu, port.parent, port.tags]
 
 
 def port_of(name: str, fields: list[Any]) -> Port:
     """Return a port as the journal tells of it."""
-    interface, up, link_up, mac = fields
-    return Port(name, interface, up, link_up, bytes.fromhex(mac))
+    interface, up, link_up, mac, mtu, parent, tags = fields
+    return Port(name, interface, up, link_up, bytes.fromhex(mac), mtu, parent, tuple(VlanTag(*tag) for tag in tags))

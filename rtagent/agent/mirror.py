@@ -5,10 +5,11 @@ Both use the same parts, so that what ``diff`` and ``explain`` say is what the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.agent.settings import Settings
+from rtagent.core.interfaces import Interfaces
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
 from rtagent.core.neighbors import Neighbors
@@ -38,10 +39,16 @@ class Mirror:
         self.sink = make_sink(settings, self.entries)
         self.objects = Objects()
         self.pairs: list[Pair] = []
+        self._interfaces = Interfaces(self.store, self.objects)
         self.neighbors = Neighbors(self.store)
         self.objects.own(NeighborKey, self.neighbors.owns)
-        self._wants: tuple[Wants, ...] = (self.neighbors,)
+        self._wants: tuple[Wants, ...] = (self._interfaces, self.neighbors)
+        self._found_links: Mapping[str, int] = {}
         self._wants_all = True
+
+    def saw_ports(self) -> None:
+        """The data plane has just told of its interfaces, after others or we have changed them."""
+        self._interfaces.saw_ports({port.interface: port for port in self.sink.ports.values()})
 
     def join_pairs(self) -> bool:
         """Join kernel links and data plane interfaces anew; return whether any pair has come, gone or changed."""
@@ -52,13 +59,16 @@ class Mirror:
             self.sink.set_ports(memory_ports(links, wanted))
         if self.settings.dataplane == "memory" and not wanted:
             wanted = {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
-        joined, self.pairs = join(links, self.sink.ports, wanted)
-        left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
-        if joined == topology.pairs and left_alone == topology.left_alone:
-            return False
-        topology.pairs, topology.left_alone = joined, left_alone
-        self.store.topology_changed()
+        follows = self.settings.interfaces
+        joined = join(topology.links, self.sink.ports, wanted, self._found_links, vlans=follows)
+        self.pairs, self._found_links = joined.rows, joined.links
+        self._interfaces.ports = joined.ports if follows else {}
         self._wants_all = True
+        left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
+        if joined.interfaces == topology.pairs and left_alone == topology.left_alone:
+            return False
+        topology.pairs, topology.left_alone = joined.interfaces, left_alone
+        self.store.topology_changed()
         return True
 
     def want_objects(self) -> None:

@@ -20,6 +20,7 @@ import structlog
 from numpy.typing import NDArray
 
 from rtagent.agent.failures import first_failure
+from rtagent.core.interfaces import connected
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Decision, Ledger
 from rtagent.core.objects import Objects, Stages
@@ -234,6 +235,7 @@ class Reconciler:
         self._before_round()
         changes = self._objects.changes(may_remove=self._may_remove())
         await self._write_objects(changes.before_routes)
+        await self._look_at_connected(changes.before_routes)
         for rows in slices(self._store.take_touched(), self._store.rib.table.size):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             number = self._tap.decided(decision.plan) if self._tap else 0
@@ -258,6 +260,22 @@ class Reconciler:
                 answers = await asyncio.gather(*(self._sink.write(change) for change in changes))
                 for change, answer in zip(changes, answers, strict=True):
                     self._record_object(change, answer)
+
+    async def _look_at_connected(self, stages: Stages) -> None:
+        """Look at the routes that interfaces bring along: they shadow ours, and give way when they go."""
+        keys = connected((change for stage in stages for change in stage), self._objects.held)
+        if not len(keys):
+            return
+        held = await self._sink.lookup(keys)
+        stronger = held.take(np.array([self._sink.outranks(int(source)) for source in held.source], bool))
+        table = self._store.rib.table
+        free = np.setdiff1d(table.find(keys), table.find(stronger.keys))
+        free = free[free >= 0].astype(np.int32)
+        if self._tap:
+            self._tap.held(stronger, self._sink.own_source)
+            self._tap.unshadowed(table.keys.take(free))
+        self._ledger.load(stronger, self._sink.own_source, self._sink.outranks, self._sink.source_name)
+        self._ledger.unshadow(free)
 
     def _record_object(self, change: ObjectChange, answer: ObjectAnswer) -> None:
         text = self._sink.error_text(answer.retval) if answer.retval else ""

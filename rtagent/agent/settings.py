@@ -23,6 +23,7 @@ from rtagent.wire.toml.schema import (
     Reader,
     SettingsError,
     Table,
+    boolean,
     document,
     file_path,
     nearest,
@@ -55,6 +56,8 @@ class Settings:
     """Kernel link name → data plane interface name."""
     ignore: tuple[str, ...] = ()
     """Globs of links whose routes are not mirrored."""
+    interfaces: bool = True
+    """Whether the data plane's interfaces follow the links that they are paired with, not only routes."""
     netns: str | None = None
     receive_buffer_bytes: int = 128 * 1024 * 1024
     """The default holds some 320 000 queued route notifications."""
@@ -165,6 +168,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "socket": Key("vpp_socket", socket_path, f'an absolute path, such as "{VPP_SOCKET}"'),
     },
     "mirror": {
+        "interfaces": Key("interfaces", boolean, "true or false"),
         "ignore": Key("ignore", texts, 'a list of link names or globs, such as ["docker0", "cali*"]'),
     },
     "kernel": {

@@ -84,6 +84,7 @@ class Ledger:
         shadows = ~own & stronger[held.source]
         rows = self._rows(held, shadows)
         self._shadowed[rows] = True
+        self._rib.touch(rows)
         for row, source, entry in zip(
             rows.tolist(), held.source[shadows].tolist(), held.entry[shadows].tolist(), strict=True
         ):
@@ -242,7 +243,7 @@ class Ledger:
             for at in np.flatnonzero(by_tos).tolist():
                 reason[at] = self._resolver.reason_number(f"only for tos {int(rib.tos[rows[at]]):#04x}")
         if self.foreign:
-            shadowed = self._shadowed[rows] & (wanted != NO_ENTRY) & (self.installed[rows] == NO_ENTRY)
+            shadowed = self._shadowed[rows] & (wanted != NO_ENTRY)
             wanted[shadowed], state[shadowed] = NO_ENTRY, State.SHADOWED
             for at in np.flatnonzero(shadowed).tolist():
                 source = self.foreign[int(rows[at])].source

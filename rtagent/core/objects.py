@@ -123,11 +123,14 @@ class Objects:
             self.refused[key] = error_text
             return
         self.refused.pop(key, None)
+        before = self.held.get(key, Held(None))
+        made = answer.interface != NO_INTERFACE
         if after is None:
             self.held.pop(key, None)
+            self._forget_on(before.interface)
         else:
-            before = self.held.get(key, Held(None))
-            made = answer.interface != NO_INTERFACE
+            if made and answer.interface != before.interface:
+                self._forget_on(answer.interface)
             self.held[key] = Held(after, answer.interface if made else before.interface)
         if self.wanted.get(key) != after:
             self._touched.add(key)
@@ -151,6 +154,12 @@ class Objects:
     def has_touched(self) -> bool:
         """Whether there is anything to decide about."""
         return bool(self._touched)
+
+    def _forget_on(self, interface: int) -> None:
+        """What was set on an interface has gone with it: the next one of its number starts with nothing."""
+        if interface != NO_INTERFACE:
+            for key in [key for key in self.held if getattr(key, "interface", None) == interface]:
+                self.heard(key, None)
 
     def _is_ours(self, key: ObjectKey) -> bool:
         owns = self._owns.get(type(key))

@@ -120,6 +120,9 @@ class MemoryFib:
         self._usable = []
         before = self._objects.pop(change.key, Held(None))
         if change.after is None:
+            gone = before.interface
+            if gone != NO_INTERFACE:
+                self._objects = {key: held for key, held in self._objects.items() if _interface(key) != gone}
             return ObjectAnswer(0)
         interface = before.interface
         if change.key.stage is Stage.INTERFACE and interface == NO_INTERFACE:
@@ -207,3 +210,9 @@ class MemoryFib:
         self._entry[self._initialised : size] = NO_ENTRY
         self._initialised = max(self._initialised, size)
         return rows
+
+
+def _interface(key: ObjectKey) -> int | None:
+    """Return the interface that an object is set on."""
+    interface: int | None = getattr(key, "interface", None)
+    return interface

@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
+from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS
 from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibVector, Port
+from rtagent.vector.interfaces import OURS, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
@@ -49,6 +51,7 @@ _READ_ROWS = 2_048
 """Few, so that VPP rarely waits for us: what it cannot send it moves about in memory."""
 _LOOKUP_ROWS = 4_096
 
+_MTU_L3 = 0
 _ADMIN_UP, _LINK_UP = 1, 2
 """IF_STATUS_API_FLAG_*, vnet/interface_types.api."""
 _PORT_EVENT = "sw_interface_event"
@@ -219,6 +222,8 @@ class VppFib:
             interface = await _WRITER_OF[type(change.key)].write(client, change)
         except Refused as refused:
             return ObjectAnswer(refused.retval)
+        if isinstance(change.key, Table):
+            await self._read_tables(client)
         return ObjectAnswer(0, NO_INTERFACE if interface is None else interface)
 
     async def lookup(self, keys: Keys) -> FibVector:
@@ -298,7 +303,10 @@ class VppFib:
                 row.sw_if_index,
                 up=bool(row.flags & _ADMIN_UP),
                 link_up=bool(row.flags & _LINK_UP),
-                mac=bytes(row.l2_address),
+                mac=bytes(row.l2_address) if row.sup_sw_if_index == row.sw_if_index else b"",
+                mtu=row.mtu[_MTU_L3],
+                parent=NO_INTERFACE if row.sup_sw_if_index == row.sw_if_index else row.sup_sw_if_index,
+                tags=port_tags(row),
             )
             for row in dump
         }
@@ -371,7 +379,7 @@ class VppFib:
 
 
 def _table(family: int, table: int) -> dict[str, Any]:
-    return {"table_id": table, "is_ip6": family == AF_INET6, "name": ""}
+    return {"table_id": table, "is_ip6": family == AF_INET6, "name": OURS}
 
 
 def _in_vpp(keys: Keys) -> Keys:

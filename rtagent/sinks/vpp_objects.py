@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from rtagent.sinks.vapi import VapiClient
+from rtagent.sinks.vpp_interfaces import VppAddresses, VppSettings, VppSubInterfaces, VppTables
 from rtagent.sinks.vpp_neighbors import NeighborWriter
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 
@@ -43,7 +44,7 @@ class ObjectListener(Protocol):
 
 _NEIGHBORS = NeighborWriter()
 
-WRITERS: tuple[ObjectWriter, ...] = (_NEIGHBORS,)
+WRITERS: tuple[ObjectWriter, ...] = (VppTables(), VppSubInterfaces(), VppSettings(), VppAddresses(), _NEIGHBORS)
 """In no order: the stages of the keys say what is written first."""
 LISTENERS: Mapping[str, ObjectListener] = {listener.event: listener for listener in (_NEIGHBORS,)}
 """By their messages."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
+from rtagent.vector.links import VlanTag
 
 NO_ENTRY = -1
 """The entry id of a row that is not there (a plan: remove it)."""
@@ -131,3 +132,10 @@ class Port(NamedTuple):
     up: bool = True
     link_up: bool = True
     mac: bytes = b""
+    """Empty where it is the parent's, or there is none."""
+    mtu: int = 0
+    """Of IP packets, 0 where it is not told."""
+    parent: int = NO_INTERFACE
+    """The interface that a sub-interface is of."""
+    tags: tuple[VlanTag, ...] = ()
+    """The tags of a sub-interface's frames, outermost first."""

@@ -16,6 +16,15 @@ IFF_LOWER_UP = 0x10000
 IFF_FORWARDING = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
 """What the kernel revives or kills routes by: IPv4 by the first and the last, IPv6 by operational state, too."""
 
+ETH_P_8021Q = 0x8100
+ETH_P_8021AD = 0x88A8
+"""linux/if_ether.h: the ethertypes of a customer's and a provider's VLAN tag."""
+
+IFA_F_DADFAILED = 0x08
+IFA_F_TENTATIVE = 0x40
+IFA_F_NOPREFIXROUTE = 0x200
+"""linux/if_addr.h."""
+
 OPER_UNKNOWN = 0
 OPER_UP = 6
 """RFC 2863 ifOperStatus, as IFLA_OPERSTATE numbers it."""
@@ -28,6 +37,15 @@ NUD_VALID = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | 
 NTF_EXT_LEARNED = 0x10
 NTF_EXT_MANAGED = 0x01 << 8
 """linux/neighbour.h; the extended flags (NDA_FLAGS_EXT) are shifted, as in the kernel's own neighbour table."""
+
+
+class VlanTag(NamedTuple):
+    """One VLAN tag of a frame."""
+
+    protocol: int
+    """ETH_P_8021Q or ETH_P_8021AD."""
+    vlan: int
+    """0 to 4095."""
 
 
 class Link(NamedTuple):
@@ -43,11 +61,13 @@ class Link(NamedTuple):
     master: int = 0
     """The ifindex of the bridge, bond or VRF that this link is enslaved to, or 0."""
     parent: int = 0
-    """IFLA_LINK: the ifindex below a VLAN or a tunnel, or 0."""
+    """IFLA_LINK: the ifindex below a VLAN or a tunnel; 0 without one, or with one in another network namespace."""
     table: int = 0
     """A VRF's table (IFLA_VRF_TABLE), else 0."""
     vlan: int = 0
     operstate: int = OPER_UNKNOWN
+    vlan_protocol: int = 0
+    """The ethertype of a VLAN's tag, else 0."""
 
     @property
     def up(self) -> bool:

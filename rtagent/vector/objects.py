@@ -1,7 +1,8 @@
 """What a data plane holds besides routes: tables, tunnels, interfaces' settings, addresses, neighbours, policies.
 
 They are counted in thousands, so each is a key and a value, not a row of columns (docs/decisions/0001). A kind of
-object is a class of keys: a NamedTuple whose ``stage`` says when it is written. A value is anything that compares.
+object is a class of keys, whose ``stage`` says when it is written. Keys of two kinds are never equal: frozen
+dataclasses are not, named tuples of the same fields would be. A value is anything that compares.
 """
 
 from __future__ import annotations

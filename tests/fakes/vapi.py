@@ -8,6 +8,7 @@ State outlives ``stop``: a VPP that keeps its FIB while the agent is away. ``for
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import struct
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.keys import AF_INET6, AF_MPLS, Key
 from rtagent.wire.vapi.definitions import REQUIRED, Messages, MessageTable
 from rtagent.wire.vapi.framing import FRAME_BYTES, framed
+from tests.fakes.interfaces import Interfaces
 from tests.fakes.neighbors import FakeNeighbors
 
 _FIRST_NUMBER = 20
@@ -158,6 +160,8 @@ class FakeVpp(FakeNeighbors):
         self.silent = False
         """Answers nothing."""
         self.ports = {"local0": 0, "host-e0": 1, "host-e1": 2}
+        self.interface_requests = 0
+        """Requests that write an interface's state since the start."""
         self.keepalives = 0
         self.forget()
         self._messages = messages()
@@ -175,6 +179,7 @@ class FakeVpp(FakeNeighbors):
         self.labels: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.label_tables: set[int] = set()
         self.label_interfaces: set[int] = set()
+        self.interfaces = Interfaces(self.ports)
         self.forget_neighbors()
 
     async def start(self) -> None:
@@ -201,6 +206,15 @@ class FakeVpp(FakeNeighbors):
     def set_ports(self, ports: dict[str, int]) -> None:
         """Change the interfaces and say so."""
         self.ports = ports
+        known = self.interfaces.by_number
+        fresh = Interfaces(ports).by_number
+        self.interfaces.by_number = {
+            number: known[number] if number in known and known[number].name == each.name else each
+            for number, each in fresh.items()
+        }
+        self._tell_of_interfaces()
+
+    def _tell_of_interfaces(self) -> None:
         self.tell(self._messages.pack("sw_interface_event", 0, client_index=_CLIENT_INDEX, pid=1, sw_if_index=1))
 
     def keep_alive(self) -> None:
@@ -280,13 +294,114 @@ class FakeVpp(FakeNeighbors):
                 "sw_interface_details",
                 request,
                 sw_if_index=number,
-                interface_name=name,
-                flags=3 if number else 0,
-                l2_address=bytes(6),
-                mtu=[0] * 4,
+                sup_sw_if_index=number if each.parent is None else each.parent,
+                interface_name=each.name,
+                flags=each.flags,
+                l2_address=each.mac if each.parent is None else bytes(6),
+                link_mtu=each.link_mtu,
+                mtu=[each.mtu, 0, 0, 0],
+                sub_id=each.sub[0],
+                sub_number_of_tags=1 if each.sub[1] & 2 else 2 if each.sub[1] & 4 else 0,
+                sub_if_flags=each.sub[1],
+                sub_outer_vlan_id=each.sub[2],
+                sub_inner_vlan_id=each.sub[3],
+                tag=each.tag,
             )
-            for name, number in self.ports.items()
+            for number, each in self.interfaces.by_number.items()
         )
+
+    def _done(self, request: Any, retval: int = 0, **fields: Any) -> bytes:
+        """Answer a request that writes an interface's state."""
+        self.interface_requests += 1
+        name = type(request).__name__
+        return self._pack(f"{name}_reply", request, retval=retval, **fields)
+
+    def _sw_interface_set_flags(self, request: Any) -> bytes:
+        each = self.interfaces.by_number[request.sw_if_index]
+        each.flags = each.flags & ~1 | int(request.flags) & 1
+        self._tell_of_interfaces()
+        return self._done(request)
+
+    def _sw_interface_set_mtu(self, request: Any) -> bytes:
+        self.interfaces.by_number[request.sw_if_index].mtu = request.mtu[0]
+        return self._done(request)
+
+    def _hw_interface_set_mtu(self, request: Any) -> bytes:
+        each = self.interfaces.by_number[request.sw_if_index]
+        if request.mtu > each.largest:
+            return self._done(request, -7)
+        each.link_mtu = request.mtu
+        return self._done(request)
+
+    def _sw_interface_set_mac_address(self, request: Any) -> bytes:
+        self.interfaces.by_number[request.sw_if_index].mac = bytes(request.mac_address)
+        return self._done(request)
+
+    def _sw_interface_get_table(self, request: Any) -> bytes:
+        tables = self.interfaces.by_number[request.sw_if_index].tables
+        return self._pack("sw_interface_get_table_reply", request, vrf_id=tables[int(request.is_ipv6)])
+
+    def _sw_interface_set_table(self, request: Any) -> bytes:
+        known = (request.vrf_id, int(request.is_ipv6)) in self.tables
+        retval = self.interfaces.set_table(request.sw_if_index, request.is_ipv6, request.vrf_id, known)
+        return self._done(request, retval)
+
+    def _sw_interface_ip6_enable_disable(self, request: Any) -> bytes:
+        return self._done(request, self.interfaces.enable_ip6(request.sw_if_index, request.enable))
+
+    def _sw_interface_ip6_get_link_local_address(self, request: Any) -> bytes:
+        each = self.interfaces.by_number[request.sw_if_index]
+        retval = 0 if each.locks else -62
+        return self._pack("sw_interface_ip6_get_link_local_address_reply", request, retval=retval, ip=each.link_local)
+
+    def _sw_interface_ip6_set_link_local_address(self, request: Any) -> bytes:
+        return self._done(request, self.interfaces.set_link_local(request.sw_if_index, bytes(request.ip)))
+
+    def _sw_interface_add_del_address(self, request: Any) -> bytes:
+        address = request.prefix.address
+        packed = bytes(address.un.ip6 if address.af else address.un.ip4)
+        interface = ipaddress.ip_interface((packed, request.prefix.len))
+        return self._done(request, self.interfaces.set_address(request.sw_if_index, interface, request.is_add))
+
+    def _ip_address_dump(self, request: Any) -> bytes:
+        held = self.interfaces.by_number[request.sw_if_index].addresses
+        return b"".join(
+            self._pack(
+                "ip_address_details",
+                request,
+                sw_if_index=request.sw_if_index,
+                prefix={
+                    "address": {"af": int(each.version == 6), "un": {f"ip{each.version}": each.ip.packed}},
+                    "len": each.network.prefixlen,
+                },
+            )
+            for each in held
+            if (each.version == 6) == request.is_ipv6
+        )
+
+    def _create_subif(self, request: Any) -> bytes:
+        sub = request.sub_id, int(request.sub_if_flags), request.outer_vlan_id, request.inner_vlan_id
+        retval, number = self.interfaces.create_sub(request.sw_if_index, sub)
+        self._tell_of_interfaces()
+        return self._done(request, retval, sw_if_index=number)
+
+    def _delete_subif(self, request: Any) -> bytes:
+        retval = self.interfaces.delete_sub(request.sw_if_index)
+        self._tell_of_interfaces()
+        return self._done(request, retval)
+
+    def _sw_interface_tag_add_del(self, request: Any) -> bytes:
+        self.interfaces.by_number[request.sw_if_index].tag = request.tag if request.is_add else ""
+        return self._done(request)
+
+    def _ip_neighbor_dump(self, request: Any) -> bytes:
+        if request.af:
+            return b""
+        neighbor = {
+            "sw_if_index": 1, "flags": 1, "mac_address": bytes((2, 0, 0, 0, 0, 2)),
+            "ip_address": {"af": 0, "un": {"ip4": bytes((10, 0, 0, 2))}},
+        }  # fmt: skip
+        return self._pack("ip_neighbor_details", request, age=1.0, neighbor=neighbor)
 
     def _ip_table_dump(self, request: Any) -> bytes:
         return b"".join(
@@ -295,7 +410,11 @@ class FakeVpp(FakeNeighbors):
         )
 
     def _ip_table_add_del(self, request: Any) -> bytes:
-        self.tables[request.table.table_id, int(request.table.is_ip6)] = request.table.name
+        key = request.table.table_id, int(request.table.is_ip6)
+        if request.is_add:
+            self.tables.setdefault(key, request.table.name)
+        else:
+            self.tables.pop(key, None)
         return self._pack("ip_table_add_del_reply", request)
 
     def _ip_route_add_del_v2(self, message: bytes) -> bytes:

@@ -166,7 +166,7 @@ class Mirror:
         if isinstance(self.sink, MemoryFib):
             self.sink.set_ports(memory_ports(links, self._pairs))
         named = self._pairs or {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
-        topology.pairs, _ = join(links, self.sink.ports, named)
+        topology.pairs = join(topology.links, self.sink.ports, named).interfaces
         self.store.topology_changed()
 
     async def _start(self) -> None:

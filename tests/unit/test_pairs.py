@@ -1,6 +1,6 @@
 from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.vector.fib import Port
-from rtagent.vector.links import IFF_LOOPBACK, IFF_UP, Link
+from rtagent.vector.links import ETH_P_8021Q, IFF_LOOPBACK, IFF_UP, Link, VlanTag
 
 LO, E0, E1 = Link(1, "lo", IFF_UP | IFF_LOOPBACK), Link(2, "e0", IFF_UP), Link(3, "e1", 0)
 
@@ -13,14 +13,50 @@ def test_only_configured_links_are_ports_where_any_are_configured():
     assert memory_ports([LO, E0, E1], {"e1": "wan", "e9": "lan"}) == {"wan": Port("wan", 3, up=False)}
 
 
+PORTS = {"port0": Port("port0", 101), "port1": Port("port1", 102, up=False)}
+
+
+def links(*rows):
+    return {row.ifindex: row for row in rows}
+
+
 def test_a_pair_joins_a_link_and_an_interface_by_name():
-    ports = {"port0": Port("port0", 101), "port1": Port("port1", 102, up=False)}
     configured = {"e0": "port0", "e1": "port1", "e9": "port0", "lo": "port9"}
-    joined, rows = join([LO, E0, E1], ports, configured)
-    assert joined == {2: 101, 3: 102}
-    assert rows == [
+    joined = join(links(LO, E0, E1), PORTS, configured)
+    assert joined.interfaces == {2: 101, 3: 102}
+    assert joined.rows == [
         Pair("e0", "port0", "up"),
-        Pair("e1", "port1", "port1 is down"),
+        Pair("e1", "port1", "down"),
         Pair("e9", "port0", "no link e9 in the kernel"),
         Pair("lo", "port9", "no interface port9 in the data plane"),
     ]
+
+
+def test_an_interface_that_is_down_under_a_link_that_is_up_is_told():
+    assert [Pair("e0", "port1", "port1 is down")] == join(links(E0), PORTS, {"e0": "port1"}).rows
+
+
+def test_an_interface_is_of_a_pair_even_without_a_link():
+    joined = join({}, PORTS, {"e9": "port0"})
+    assert ({}, {101: PORTS["port0"]}) == (joined.interfaces, joined.ports)
+
+
+def test_a_link_keeps_its_pair_when_it_is_renamed():
+    before = join(links(E0), PORTS, {"e0": "port0"})
+    joined = join(links(E0._replace(name="wan0")), PORTS, {"e0": "port0"}, before.links)
+    assert {2: 101} == joined.interfaces
+    assert "e0 is called wan0 now: write that name into its [[pairs]] before the next start" == joined.rows[0].state
+    swapped = join(links(E0._replace(name="wan0"), E1._replace(name="e0")), PORTS, {"e0": "port0"}, before.links)
+    assert {3: 101} == swapped.interfaces
+
+
+def test_a_vlan_upon_a_pair_is_a_pair_by_itself_whatever_its_name():
+    tags = (VlanTag(ETH_P_8021Q, 7),)
+    vlan = Link(9, "customer", IFF_UP, kind="vlan", parent=2, vlan=7, vlan_protocol=ETH_P_8021Q)
+    ports = PORTS | {"port0.1234": Port("port0.1234", 103, parent=101, tags=tags)}
+    without = join(links(E0, vlan), PORTS, {"e0": "port0"}, vlans=True)
+    assert Pair("customer", "port0.7", "no interface port0.7 in the data plane") == without.rows[1]
+    joined = join(links(E0, vlan), ports, {"e0": "port0"}, vlans=True)
+    assert ({2: 101, 9: 103}, {101, 103}) == (joined.interfaces, set(joined.ports))
+    assert Pair("customer", "port0.1234", "up") == joined.rows[1]
+    assert {2: 101} == join(links(E0, vlan), ports, {"e0": "port0"}).interfaces

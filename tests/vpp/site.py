@@ -7,6 +7,7 @@ peer e0..e3 ── e0..e3 kernel (router namespace) v0..v3 ── VPP ── v8 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -105,6 +106,13 @@ class VppSite:
         counted = plugin.counters(self.vpp) if self.bulk else {}
         bulk = sum(int(number) for name, number in counted.items() if name.startswith("apply: rows"))
         return bulk + sum(text.count(name) for name in ("vl_api_ip_route_add_del", "vl_api_mpls_route_add_del"))
+
+    def count_interface_writes(self) -> int:
+        """Return how many writes of an interface's state VPP has received since ``forget_writes``."""
+        text = self.vpp.ctl("api trace dump")
+        return len(
+            re.findall(r"^vl_api_(?:\w*_interface_(?:ip6_)?(?:set|enable|add_del)|\w+_subif)", text, re.MULTILINE)
+        )
 
     def forget_writes(self) -> None:
         """Start VPP's API trace anew, and the plugin's counters."""

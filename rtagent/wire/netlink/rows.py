@@ -45,10 +45,11 @@ def _link(body: bytes) -> Row | None:
         values.get(nl.IFLA_ADDRESS, b""),
         kind,
         _number(values, nl.IFLA_MASTER),
-        _number(values, nl.IFLA_LINK),
+        0 if nl.IFLA_LINK_NETNSID in values else _number(values, nl.IFLA_LINK),
         u32(data[nl.IFLA_VRF_TABLE]) if kind == "vrf" and nl.IFLA_VRF_TABLE in data else 0,
         u16(data[nl.IFLA_VLAN_ID]) if kind == "vlan" and nl.IFLA_VLAN_ID in data else 0,
         values[nl.IFLA_OPERSTATE][0] if values.get(nl.IFLA_OPERSTATE) else 0,
+        int.from_bytes(data.get(nl.IFLA_VLAN_PROTOCOL, b"")[:2], "big") if kind == "vlan" else 0,
     )
 
 

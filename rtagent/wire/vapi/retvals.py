@@ -5,6 +5,8 @@ from __future__ import annotations
 NO_SUCH_INTERFACE = -2
 NO_SUCH_FIB = -3
 NO_SUCH_ENTRY = -6
+IPV6_NOT_ENABLED = -62
+VALUE_EXISTS = -81
 
 _TEXTS = {
     -1: "Unspecified Error",
@@ -23,12 +25,22 @@ _TEXTS = {
     -52: "No paths specified in route",
     -53: "Next hop not found (multipath)",
     -54: "No matching interface for probe",
+    -56: "VLAN subif already exists",
+    -60: "Address not found for interface",
+    -61: "Address not deletable",
+    IPV6_NOT_ENABLED: "ip6 not enabled",
     -65: "No such table",
+    -68: "Subinterface already exists",
     -73: "Invalid argument",
+    VALUE_EXISTS: "Value already exists",
     -88: "IP prefix invalid (masked bits set in address",
     -97: "Invalid address family",
+    -98: "Invalid sub-interface sw_if_index",
+    -105: "Address in use",
     -107: "Queue full",
+    -114: "Address found for interface",
     -126: "Unsupported",
+    -127: "Duplicate interface address",
     -157: "Unsupported FIB Path protocol",
     -160: "No change in table",
     -162: "limit exceeded",
