@@ -19,10 +19,12 @@ from rtagent.agent.pairs import DOWN, UP
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.agent.remote import packed
 from rtagent.core.neighbors import NeighborCounts
+from rtagent.core.object_rows import object_text
 from rtagent.core.rows import Rows
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import State
 from rtagent.vector.keys import FAMILY_NAMES, FAMILY_NUMBERS, TABLE_MAIN, Key, Keys
+from rtagent.vector.neighbors import NeighborKey
 
 _ROWS_A_LINE = 256
 _TOLD_EVERY_S = 1.0
@@ -48,6 +50,7 @@ class Answers:
             "wait": self._wait,
             "fib": self._fib,
             "rejected": self._rejected,
+            "refused": self._refused,
             "ports": self._ports,
             "read": self._read,
         }
@@ -76,6 +79,12 @@ class Answers:
             "tables": self._tables(),
             "rows": self._rows_by_state(),
             "neighbors": {FAMILY_NAMES[family]: counts._asdict() for family, counts in self._neighbors().items()},
+            "objects": {
+                "wanted": len(mirror.objects.wanted),
+                "differing": len(mirror.objects.unsettled()),
+                "refused": len(mirror.objects.refused),
+                "writes": reconciler.object_writes,
+            },
             "lag_ms": {
                 "p50": round(float(np.percentile(lags_ms, 50)), 3) if len(lags_ms) else None,
                 "p99": round(float(np.percentile(lags_ms, 99)), 3) if len(lags_ms) else None,
@@ -108,6 +117,8 @@ class Answers:
                 )
             if counts.refused:
                 reasons.append(f"{counts.refused} {FAMILY_NAMES[family]} neighbours are refused by the data plane")
+        if refused := sum(not isinstance(key, NeighborKey) for key in self._mirror.objects.refused):
+            reasons.append(f"{refused} settings are refused by the data plane: see rtagent diff")
         reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state not in (UP, DOWN)]
         return reasons
 
@@ -147,6 +158,7 @@ class Answers:
                 "netns": settings.netns,
                 "pairs": dict(settings.pairs),
                 "ignore": list(settings.ignore),
+                "interfaces": settings.interfaces,
             }
         }
 
@@ -198,6 +210,13 @@ class Answers:
         async for message in _batched(rows.row(row) for row in np.flatnonzero(states == State.REJECTED).tolist()):
             yield message
 
+    async def _refused(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
+        """Yield the objects that the data plane has refused, each with its answer."""
+        names, refused = self._mirror.interface_names, self._mirror.objects.refused
+        rows = ({"object": object_text(key, names), "reason": reason} for key, reason in list(refused.items()))
+        async for message in _batched(rows):
+            yield message
+
     async def _ports(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         sink = self._sink_to_read()
         yield {
@@ -218,8 +237,7 @@ class Answers:
 
     def _rows(self) -> Rows:
         mirror = self._mirror
-        interfaces = {port.interface: port.name for port in mirror.sink.ports.values()}
-        return Rows(mirror.store, mirror.ledger, mirror.entries, interfaces)
+        return Rows(mirror.store, mirror.ledger, mirror.entries, mirror.interface_names)
 
 
 async def _batched(rows: Iterable[Message]) -> AsyncGenerator[Message]:

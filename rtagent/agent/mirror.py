@@ -84,6 +84,21 @@ class Mirror:
         if isinstance(key, NeighborKey) and held is not None and isinstance(held.value, NeighborEntry):
             self.neighbors.learned(self.objects, key, held.value)
 
+    @property
+    def interface_names(self) -> dict[int, str]:
+        """The data plane's interfaces by number."""
+        return {port.interface: port.name for port in self.sink.ports.values()}
+
+    @property
+    def left_out(self) -> Mapping[int, list[str]]:
+        """What links have and the data plane's interfaces cannot, by interface."""
+        return self._interfaces.left_out
+
+    async def load_objects(self) -> None:
+        """Take the objects that the data plane holds, and say what is wanted of them."""
+        self.objects.load(await self.sink.objects())
+        self.want_objects()
+
     async def load(self) -> int:
         """Take what the data plane holds into the ledger; return the number of rows."""
         self.ledger.forget_installed()

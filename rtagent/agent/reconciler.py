@@ -228,14 +228,14 @@ class Reconciler:
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
         self._rounds_begun += 1
-        if self._tap:
-            self._tap.round_began()
-        if self._may_remove():
-            self._ledger.release()
         self._before_round()
         changes = self._objects.changes(may_remove=self._may_remove())
         await self._write_objects(changes.before_routes)
         await self._look_at_connected(changes.before_routes)
+        if self._tap:
+            self._tap.round_began()
+        if self._may_remove():
+            self._ledger.release()
         for rows in slices(self._store.take_touched(), self._store.rib.table.size):
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             number = self._tap.decided(decision.plan) if self._tap else 0

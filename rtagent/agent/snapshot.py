@@ -14,10 +14,13 @@ import numpy as np
 
 from rtagent.agent.dataplane import read_only_sink
 from rtagent.agent.mirror import Mirror
+from rtagent.agent.pair_rows import pair_rows
 from rtagent.agent.remote import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import Settings
 from rtagent.core.compare import Comparison
 from rtagent.core.explain import Explanation, Held, Step
+from rtagent.core.interfaces import KINDS
+from rtagent.core.object_rows import differing_objects, left_out_rows, object_of, object_text
 from rtagent.core.rows import Row
 from rtagent.core.sink import Disconnected, VersionMismatch
 from rtagent.sources.kernel import KernelSource
@@ -41,8 +44,9 @@ async def differences(settings: Settings, left: str, right: str) -> list[Row]:
     async with _looking(settings) as (mirror, source):
         if with_vpp:
             await mirror.load()
+        await mirror.load_objects()
         mirror.ledger.decide(None, may_remove=True)
-        interfaces = {port.interface: port.name for port in mirror.sink.ports.values()}
+        interfaces = mirror.interface_names
         rejected = await _rejected(settings.control) if with_vpp else {}
         comparison = Comparison(mirror.store, mirror.ledger, mirror.entries, interfaces, rejected)
         rows = comparison.differing(left, right)
@@ -54,7 +58,15 @@ async def differences(settings: Settings, left: str, right: str) -> list[Row]:
             await mirror.look_again(rows)
             mirror.ledger.decide(rows, may_remove=True)
             rows = np.intersect1d(rows, comparison.differing(left, right))
-        return list(comparison(left, right, rows))
+        return [*await _differing_objects(mirror, source, left, right), *comparison(left, right, rows)]
+
+
+async def interfaces(settings: Settings) -> list[Row]:
+    """Return the pairs, both sides of each, and what differs. Raises Disconnected, VersionMismatch or OSError."""
+    async with _looking(settings) as (mirror, source):
+        await mirror.load_objects()
+        differing = await _differing_objects(mirror, source, "kernel", "vpp")
+        return pair_rows(mirror.store, mirror.pairs, mirror.sink.ports, mirror.objects, differing)
 
 
 async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
@@ -65,6 +77,7 @@ async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
     try:
         await mirror.sink.connect(read_only=True)
         mirror.join_pairs()
+        await mirror.load_objects()
         held = await _held(mirror, key)
     except (Disconnected, VersionMismatch) as error:
         trouble = str(error)
@@ -110,7 +123,38 @@ async def _held(mirror: Mirror, key: Key) -> Held:
             if isinstance(row, Neighbor) and row.ifindex in topology.pairs
         }
     sources = {source: sink.source_name(source) for source in set(rows.source.tolist())}
-    return Held(rows, sink.own_source, sources, ports, neighbors)
+    troubles = {} if mirror.settings.dataplane == "memory" else _troubles(mirror)
+    return Held(rows, sink.own_source, sources, ports, neighbors, troubles)
+
+
+def _troubles(mirror: Mirror) -> dict[int, list[str]]:
+    """Return by interface in what it is not as its link is."""
+    names, troubles = mirror.interface_names, {number: list(texts) for number, texts in mirror.left_out.items()}
+    for key in mirror.objects.unsettled():
+        interface = object_of(key)
+        if interface is not None and isinstance(key, KINDS):
+            troubles.setdefault(interface, []).append(f"{object_text(key, names)} differs from the link's")
+    return troubles
+
+
+async def _differing_objects(mirror: Mirror, source: KernelSource, left: str, right: str) -> list[Row]:
+    """Return the objects that differ, and still do when both sides are looked at again."""
+    settings, names, found = mirror.settings, mirror.interface_names, []
+    if "vpp" in (left, right) and settings.dataplane != "memory":
+        other = left if right == "vpp" else right
+        refused = await _refused(settings.control)
+        found = list(differing_objects(mirror.objects, names, refused, other, "vpp"))
+        for _ in range(_FURTHER_LOOKS):
+            if not found:
+                break
+            await _settled(settings.control)
+            await source.settle()
+            await mirror.load_objects()
+            still = list(differing_objects(mirror.objects, names, refused, other, "vpp"))
+            found = [row for row in still if row["object"] in {before["object"] for before in found}]
+    if "kernel" in (left, right):
+        found += left_out_rows(mirror.left_out, names, "kernel", right if left == "kernel" else left)
+    return found
 
 
 async def _settled(control: str) -> None:
@@ -119,6 +163,14 @@ async def _settled(control: str) -> None:
         async with asyncio.timeout(_SETTLES_WITHIN_S), aclosing(ask(control, "wait")) as messages:
             async for _ in messages:
                 pass
+
+
+async def _refused(control: str) -> dict[str, str]:
+    """Return why the running agent's data plane refused objects; nothing where no agent is running."""
+    try:
+        return {row["object"]: row["reason"] async for message in ask(control, "refused") for row in message["rows"]}
+    except (Unreachable, RequestRefused):
+        return {}
 
 
 async def _rejected(control: str) -> dict[Key, str]:

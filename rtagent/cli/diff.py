@@ -12,9 +12,9 @@ from rtagent.core.compare import SIDES
 
 NAME = "diff"
 HELP = "what differs between the kernel and the data plane"
-DESCRIPTION = """Compare two of kernel, desired and vpp (the data plane of either kind) on snapshots of the moment.
-Reads only, and works while the agent is down. Each row says why: missing, extra, other next hops, shadowed by, parked,
-unsupported, rejected."""
+DESCRIPTION = """Compare two of kernel, desired and vpp (the data plane of either kind) on snapshots of the moment:
+routes, and what the interfaces of pairs are set to. Reads only, and works while the agent is down. Each row says why:
+missing, extra, other value, other next hops, shadowed by, parked, unsupported, rejected."""
 EXAMPLES = """examples:
   rtagent diff                                       kernel and data plane
   rtagent diff --between desired,vpp                 only what the data plane should hold and does not, or the reverse
@@ -54,6 +54,8 @@ async def _differences(args: argparse.Namespace, left: str, right: str) -> list[
 
 
 def _cells(row: dict[str, Any], left: str, right: str) -> tuple[Any, ...]:
+    if "object" in row:
+        return "", row["object"], output.word(row["why"]), row[left] or "-", row[right] or "-", row["reason"]
     key = row.get("prefix", f"label {row.get('label')}")
     sides = output.paths_text(row[left]), output.paths_text(row[right])
     return str(row["table"]), key, output.word(row["why"]), *sides, row["reason"]

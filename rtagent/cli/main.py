@@ -10,11 +10,11 @@ import rtagent
 from rtagent.agent import logs
 from rtagent.agent.failures import first_failure
 from rtagent.agent.remote import RequestRefused, Unreachable
-from rtagent.cli import check, completion, diff, explain, fib, flush, output, replay, run, status, wait
+from rtagent.cli import check, completion, diff, explain, fib, flush, interfaces, output, replay, run, status, wait
 from rtagent.core.sink import Disconnected, VersionMismatch
 from rtagent.wire.toml.schema import SettingsError
 
-_COMMANDS = (run, check, status, wait, fib, diff, explain, flush, replay, completion)
+_COMMANDS = (run, check, status, wait, interfaces, fib, diff, explain, flush, replay, completion)
 
 _EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no such row); 2 trouble; each command's --help
 has its own. Manual: man rtagent; docs/ of the source."""

@@ -73,6 +73,7 @@ async def settings_like_the_agent(args: argparse.Namespace) -> Settings:
                 vpp_socket=told["vpp_socket"],
                 pairs=told["pairs"],
                 ignore=tuple(told["ignore"]),
+                interfaces=told["interfaces"],
             )
     except (Unreachable, RequestRefused):
         return settings

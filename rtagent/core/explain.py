@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,8 @@ class Held(NamedTuple):
     ports: Mapping[int, Port]
     neighbors: Mapping[tuple[int, bytes], Neighbor]
     """The data plane's neighbours, by (interface, address)."""
+    troubles: Mapping[int, list[str]] = MappingProxyType({})
+    """By interface in what it is not as the link of its pair."""
 
 
 class Explanation:
@@ -180,6 +183,7 @@ def _interface_step(ways: list[FibPath], held: Held) -> Step:
     ]
     if problems and len(problems) == len(ports):
         return Step("interface", False, "; ".join(problems))
+    problems += [text for port in ports for text in held.troubles.get(port.interface, ())]
     return Step(
         "interface", True, "; ".join([*(f"{port.name} is up" for port in ports if port.up), *problems]) or "none"
     )

@@ -111,7 +111,7 @@ def test_a_decision_that_is_not_made_any_more_is_a_difference() -> None:
 
 
 def test_records_out_of_their_order_are_malformed() -> None:
-    settings = wire.encode_json({"dataplane": "memory", "pairs": {}, "ignore": []})
+    settings = wire.encode_json({"dataplane": "memory", "pairs": {}, "ignore": [], "interfaces": True})
     with pytest.raises(MalformedMessage, match="begins with settings"):
         replay(journal([Record(Kind.ROUND, 0)]))
     with pytest.raises(MalformedMessage, match=r"record 1 \(DUMPED\)"):
