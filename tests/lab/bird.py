@@ -74,9 +74,14 @@ class Bird:
         return all(sessions.get(name) == "Established" for name in protocols or sessions)
 
     def _answers(self) -> bool:
-        """Whether somebody listens at the socket; a file that a killed BIRD left behind does not count."""
+        """Whether it greets: 3.3 listens before it has read its configuration, and a killed BIRD leaves its socket."""
         with socket.socket(socket.AF_UNIX) as peer:
-            return peer.connect_ex(str(self.socket)) == 0
+            peer.settimeout(1)
+            try:
+                peer.connect(str(self.socket))
+                return peer.recv(4) == b"0001"
+            except OSError:
+                return False
 
     def _signal(self, number: signal.Signals) -> None:
         assert self.process is not None
