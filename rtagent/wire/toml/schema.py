@@ -9,9 +9,8 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from rtagent.wire.toml.lines import Lines
 from rtagent.wire.toml.lines import Path as KeyPath
 
 _SUN_PATH_BYTES = 107
@@ -59,10 +58,17 @@ class Table(NamedTuple):
     """Written ``[[name]]``, any number of times: a tuple of values."""
 
 
+class Positions(Protocol):
+    """Where things stand in a text: ``Lines`` or ``JsonLines``."""
+
+    def of(self, path: KeyPath) -> int:
+        """Return the line of a path."""
+
+
 class Reader:
     """Reads a document, and gathers problems as it goes."""
 
-    def __init__(self, file: str, lines: Lines) -> None:
+    def __init__(self, file: str, lines: Positions) -> None:
         self.problems: list[Problem] = []
         self._file = file
         self._lines = lines
