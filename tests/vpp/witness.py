@@ -38,13 +38,33 @@ Fib = dict[str, tuple[str, dict[Way, float]]]
 def kernel(namespace: Namespace, pairs: Mapping[str, str]) -> Fib:
     """Return what the kernel would do: the first entry of each prefix in the main table, interfaces by VPP's names."""
     found: Fib = {}
+    objects = nexthops(namespace)
     for family in ("-4", "-6"):
         routes = namespace.ip_json(f"{family} route show table main")
         for route in sorted(routes, key=lambda route: route.get("metric", 0)):
             prefix = _prefix(route["dst"], family)
             if prefix not in found and not _link_local(prefix):
-                found[prefix] = _kernel_entry(route, pairs)
+                found[prefix] = _kernel_entry(route, pairs, objects)
     return found
+
+
+def nexthops(namespace: Namespace) -> dict[int, dict[str, Any]]:
+    """Return the kernel's nexthop objects by their numbers, for ``ways``."""
+    return {row["id"]: row for row in namespace.ip_json("nexthop show")}
+
+
+def ways(route: dict[str, Any], objects: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the living next hops of a route of ``ip -j route``; none where it is of another type than unicast.
+
+    With net.ipv4.nexthop_compat_mode 0 the kernel shows the number of a nexthop object only.
+    """
+    if route.get("type", "unicast") != "unicast":
+        return []
+    hops = route.get("nexthops", [route])
+    if hops == [route] and "dev" not in route:
+        row = objects[route["nhid"]]
+        hops = [objects[m["id"]] | {"weight": m.get("weight", 1)} for m in row.get("group", [])] or [row]
+    return [hop for hop in hops if not {"dead", "linkdown"} & set(hop.get("flags", []))]
 
 
 def vpp(router: Vpp, mine: Mapping[str, Any]) -> Fib:
@@ -79,17 +99,19 @@ def differences(expected: Fib, held: Fib) -> list[str]:
     ]
 
 
-def _kernel_entry(route: dict[str, Any], pairs: Mapping[str, str]) -> tuple[str, dict[Way, float]]:
+def _kernel_entry(
+    route: dict[str, Any], pairs: Mapping[str, str], objects: Mapping[int, dict[str, Any]]
+) -> tuple[str, dict[Way, float]]:
     kind = route.get("type", "unicast")
     if kind != "unicast":
         return ("drop" if kind == "blackhole" else kind), {}
-    ways: dict[Way, float] = {}
-    for hop in route.get("nexthops", [route]):
-        if not {"dead", "linkdown"} & set(hop.get("flags", [])) and hop["dev"] in pairs:
+    held: dict[Way, float] = {}
+    for hop in ways(route, objects):
+        if hop["dev"] in pairs:
             gateway = hop.get("gateway") or hop.get("via", {}).get("host", "")
             way = Way(gateway, pairs[hop["dev"]])
-            ways[way] = ways.get(way, 0) + hop.get("weight", 1)
-    return "unicast", _shares(ways)
+            held[way] = held.get(way, 0) + hop.get("weight", 1)
+    return "unicast", _shares(held)
 
 
 def _add(found: Fib, prefix: str, text: str, buckets: int) -> None:
