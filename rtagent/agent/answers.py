@@ -21,6 +21,7 @@ from rtagent.agent.remote import packed
 from rtagent.core.neighbors import NeighborCounts
 from rtagent.core.object_rows import object_text
 from rtagent.core.rows import Rows
+from rtagent.core.rules import rule_row, unsupported_rules
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import State
 from rtagent.vector.keys import FAMILY_NAMES, FAMILY_NUMBERS, TABLE_MAIN, Key, Keys
@@ -85,6 +86,7 @@ class Answers:
                 "refused": len(mirror.objects.refused),
                 "writes": reconciler.object_writes,
             },
+            "rules": [rule_row(rule) for rule in unsupported_rules(mirror.store.rules.values())],
             "lag_ms": {
                 "p50": round(float(np.percentile(lags_ms, 50)), 3) if len(lags_ms) else None,
                 "p99": round(float(np.percentile(lags_ms, 99)), 3) if len(lags_ms) else None,

@@ -56,7 +56,7 @@ async def _differences(args: argparse.Namespace, left: str, right: str) -> list[
 def _cells(row: dict[str, Any], left: str, right: str) -> tuple[Any, ...]:
     if "object" in row:
         return "", row["object"], output.word(row["why"]), row[left] or "-", row[right] or "-", row["reason"]
-    key = row.get("prefix", f"label {row.get('label')}")
+    key = row.get("prefix") or (f"rule {row['rule']}" if "rule" in row else f"label {row['label']}")
     sides = output.paths_text(row[left]), output.paths_text(row[right])
     return str(row["table"]), key, output.word(row["why"]), *sides, row["reason"]
 

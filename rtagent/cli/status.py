@@ -87,3 +87,9 @@ def _show(status: dict[str, Any]) -> None:
             tables.add_row(str(row["table"]), row["family"], str(row["rows"]))
         out.print()
         out.print(tables)
+    if status["rules"]:
+        rules = output.table("rules that VPP does not follow", "family")
+        for row in status["rules"]:
+            rules.add_row(row["rule"], row["family"])
+        out.print()
+        out.print(rules)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
 from rtagent.core.rows import Row, entry_paths, group_paths, key_row, unsupported_row
+from rtagent.core.rules import rule_row, unsupported_rules
 from rtagent.core.store import Store
 from rtagent.vector.fib import NO_ENTRY, FibEntries, State
 from rtagent.vector.keys import Key
@@ -40,13 +41,15 @@ class Comparison:
         """Why a running agent's data plane refused a row, where one is running."""
 
     def __call__(self, left: str, right: str, rows: Rows) -> Iterator[Row]:
-        """Yield each of these rows: key, ``why``, ``reason`` and both sides; then the routes that have no row."""
+        """Yield each of these rows: key, ``why``, ``reason``, both sides; then routes without a row, and rules."""
         for row in rows[self._store.rib.table.keys.take(rows).order()].tolist():
             yield self._row(row, left, right)
         if "kernel" in (left, right):
             for route in self._store.unsupported.values():
                 shown = unsupported_row(route)
                 yield _key_of(shown) | {"why": "unsupported", "reason": shown["reason"], left: None, right: None}
+            for rule in unsupported_rules(self._store.rules.values()):
+                yield rule_row(rule) | {"why": "unsupported", left: None, right: None}
 
     def differing(self, left: str, right: str) -> Rows:
         """Return the rows that the two sides do not hold alike."""

@@ -109,13 +109,18 @@ class Neighbor(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A policy rule (RTM_NEWRULE), as far as it is told apart: ``detail`` holds every other selector in text."""
+    """A policy rule (RTM_NEWRULE)."""
 
     family: int
     priority: int
     action: int
+    """FR_ACT_*, linux/fib_rules.h: to a table, to another rule, drop."""
     table: int
-    detail: str = ""
+    selectors: str = ""
+    """What the rule selects, in the words of ``ip rule``; empty where it selects everything."""
+    protocol: int = 0
+    goto: int = 0
+    """The priority of the rule to go on with, where that is the action."""
 
 
 class LinkdownPolicy(NamedTuple):

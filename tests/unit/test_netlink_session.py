@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from rtagent.vector.batch import Change, Dump, UnsupportedRoute
+from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
 from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import Kind, Nexthop, NexthopGroup, NexthopGroups, NexthopObject
@@ -148,7 +148,7 @@ def test_a_rule_is_told_apart_by_all_that_it_selects():
         "010000080002000a000000"
     )
     (change,) = receive(bytes.fromhex(data)).batch.changes
-    assert change == Change(Rule(AF_INET, 500, 1, 100, "000800 2:0a000000 14:ffffffff 21:00"))
+    assert change == Change(Rule(AF_INET, 500, 1, 100, "from 10.0.0.0/8"))
 
 
 def test_a_source_specific_route_is_unsupported():
@@ -206,6 +206,25 @@ def test_a_link_has_its_name_and_what_it_is_made_of():
 
 def test_a_port_leaving_a_linux_bridge_is_no_news_of_its_link():
     assert receive(message(17, bytes([7]) + LINK[1:])).batch.changes == ()
+
+
+def test_multicast_routing_is_passed_over():
+    cache_entry = struct.pack("<BBBBBBBBI", 128, 32, 32, 0, 253, 17, 0, 5, 0) + attribute(1, b"\xef\1\1\1")
+    in_inet6 = struct.pack("<BBBBBBBBI", 129, 128, 128, 0, 254, 17, 0, 5, 0) + attribute(1, bytes(16))
+    rule = struct.pack("<BBBBBxxBI", 128, 0, 0, 0, 253, 1, 0)
+    received = receive(message(24, cache_entry), message(24, in_inet6), message(32, rule), dump=True)
+    assert (received.batch, received.malformed) == (KernelBatch(received.batch.routes), ())
+    assert len(received.batch.routes) == 0
+
+
+def test_a_rule_says_whatever_it_selects():
+    body = struct.pack("<BBBBBxxBI", AF_INET, 0, 24, 0x10, 100, 1, 0x2)
+    body += attribute(2, b"\xc0\0\2\0") + attribute(10, struct.pack("<I", 5)) + attribute(16, struct.pack("<I", 7))
+    body += attribute(17, b"e1\0") + attribute(20, struct.pack("<II", 1, 9)) + attribute(22, b"\6")
+    body += attribute(23, struct.pack("<HH", 80, 81)) + attribute(14, bytes(4)) + attribute(30, b"\1\2")
+    (change,) = receive(message(32, body)).batch.changes
+    said = "not from 192.0.2.0/24 tos 0x10 fwmark 0x5/0x7 suppress_prefixlength 0 oif e1 uidrange 1-9 ipproto 6"
+    assert change.row.selectors == f"{said} sport 80-81 attribute 30:0102"
 
 
 def test_neighbours_that_are_not_ours_are_passed_over():

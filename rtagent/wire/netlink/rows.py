@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from rtagent.vector.batch import Change, Row
 from rtagent.vector.keys import AF_INET, AF_INET6
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor
 from rtagent.vector.nexthops import Nexthop, NexthopObject
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import Attributes, attributes, encapsulation, u16, u32
+from rtagent.wire.netlink.rules import decode_rule
 
 _NTF_PROXY = 0x08
 _NTF_EXT_SHIFT = 8
@@ -99,17 +100,6 @@ def _nexthop(body: bytes) -> Row | None:
     )
 
 
-def _rule(body: bytes) -> Row | None:
-    """Parse struct fib_rule_hdr: u8 family, dst_len, src_len, tos, table, 2 pad, action; u32 flags."""
-    family, *_, table, action = struct.unpack_from("<BBBBBxxB", body)
-    values = attributes(body[12:])
-    priority = _number(values, nl.FRA_PRIORITY)
-    table = _number(values, nl.FRA_TABLE) or table
-    selectors = {kind: value for kind, value in values.items() if kind not in (nl.FRA_PRIORITY, nl.FRA_TABLE)}
-    detail = body[1:4].hex() + "".join(f" {kind}:{value.hex()}" for kind, value in sorted(selectors.items()))
-    return Rule(family, priority, action, table, detail)
-
-
 def _netconf(body: bytes) -> Row | None:
     """Parse struct netconfmsg: u8 family; nothing but the policy is of interest."""
     values = attributes(body[4:])
@@ -147,8 +137,8 @@ _PARSERS: dict[int, tuple[Callable[[bytes], Row | None], bool]] = {
     nl.RTM_DELNEIGH: (_neighbor, True),
     nl.RTM_NEWNEXTHOP: (_nexthop, False),
     nl.RTM_DELNEXTHOP: (_nexthop, True),
-    nl.RTM_NEWRULE: (_rule, False),
-    nl.RTM_DELRULE: (_rule, True),
+    nl.RTM_NEWRULE: (decode_rule, False),
+    nl.RTM_DELRULE: (decode_rule, True),
     nl.RTM_NEWNETCONF: (_netconf, False),
     nl.RTM_DELNETCONF: (_netconf_gone, True),
 }
