@@ -18,7 +18,7 @@ from rtagent.core.rib import Rib
 from rtagent.core.store import Store
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibPath, FibVector, Port, State
 from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, AF_MPLS, Key, Keys
-from rtagent.vector.links import Neighbor
+from rtagent.vector.links import NUD_FAILED, Neighbor
 from rtagent.vector.nexthops import NO_GROUP, Kind
 
 PROTOCOLS = {
@@ -33,10 +33,12 @@ PROTOCOLS = {
     196: "zebra",
 }
 """linux/rtnetlink.h, RTPROT_*."""
-_NUD_FAILED, _NUD_INCOMPLETE = 0x20, 0x01
+_NUD_INCOMPLETE = 0x01
 _NUD_NAMES = {0x01: "incomplete", 0x02: "reachable", 0x04: "stale", 0x08: "delay", 0x10: "probe", 0x20: "failed",
               0x40: "noarp", 0x80: "permanent"}  # fmt: skip
 """linux/neighbour.h, NUD_*."""
+_NEIGHBORS_SOURCE = "adjacency"
+"""vnet/fib/fib_source.h, FIB_SOURCE_ADJ."""
 
 
 class Step(NamedTuple):
@@ -93,7 +95,7 @@ class Explanation:
         if entry is None or not entry_step.holds:
             return chain
         ways = [path for path in entry.paths if path.interface in held.ports]
-        chain.append(_adjacency_step(ways, held))
+        chain.append(self._adjacency_step(ways, held))
         if chain[-1].holds:
             chain.append(_interface_step(ways, held))
         return chain
@@ -143,6 +145,8 @@ class Explanation:
         entry, source = self._entries[int(held.rows.entry[at])], int(held.rows.source[at])
         whose = "ours" if source == held.own_source else f"of {held.sources.get(source, f'source {source}')}"
         text = f"{found.text} ({whose}): {entry_text(entry, held.ports)}"
+        if found != key and self._is_of_neighbor(entry, held.sources.get(source, ""), wanted):
+            return Step("data plane entry", True, f"{key.text}, by its neighbour's own {text}"), entry
         if found != key:
             longer = (
                 "shadowed by the longer" if found.length > key.length else f"{key.text} is missing; falls through to"
@@ -154,24 +158,45 @@ class Explanation:
             return Step("data plane entry", False, f"{problem}: {text}; expected {expected}"), entry
         return Step("data plane entry", True, text), entry
 
+    def _is_of_neighbor(self, entry: FibEntry, source: str, wanted: int) -> bool:
+        """Whether this is what VPP makes of a neighbour beside the prefix that the neighbour is in."""
+        attached = {path.interface for path in self._entries[wanted].paths if not path.via}
+        return source == _NEIGHBORS_SOURCE and {path.interface for path in entry.paths} <= attached
 
-def _adjacency_step(ways: list[FibPath], held: Held) -> Step:
-    texts, broken = [], False
-    for path in ways:
-        if not path.via:
-            texts.append(f"attached to {held.ports[path.interface].name}")
-            continue
-        neighbor = held.neighbors.get((path.interface, path.via))
-        if neighbor is None:
-            texts.append(f"{_address(path.via)}not resolved yet: asked for with the first packet")
-        elif neighbor.state & (_NUD_FAILED | _NUD_INCOMPLETE) or not neighbor.mac:
-            broken = True
-            texts.append(f"{_address(path.via)}does not answer ({_NUD_NAMES.get(neighbor.state, 'no MAC')})")
-        else:
-            texts.append(f"{_address(path.via)}at {neighbor.mac.hex(':')}")
-    return Step(
-        "adjacency", not broken or len(ways) > len([w for w in ways if w.via]), "; ".join(texts) or "none needed"
-    )
+    def _adjacency_step(self, ways: list[FibPath], held: Held) -> Step:
+        texts, silent = [], 0
+        for path in ways:
+            address = path.via or self._host()
+            name = held.ports[path.interface].name
+            if not address:
+                texts.append(f"attached to {name}")
+                continue
+            whom = _address(path.via) if path.via else f"{ipaddress.ip_address(address)} dev {name} "
+            neighbor = held.neighbors.get((path.interface, address)) or self._failed(path.interface, address)
+            if neighbor is None:
+                texts.append(f"{whom}not resolved yet: asked for with the first packet")
+            elif neighbor.state & (NUD_FAILED | _NUD_INCOMPLETE) or not neighbor.mac:
+                silent += 1
+                texts.append(f"{whom}does not answer ({_NUD_NAMES.get(neighbor.state, 'no MAC')})")
+            else:
+                texts.append(f"{whom}at {neighbor.mac.hex(':')}")
+        return Step("adjacency", silent < len(ways) or not ways, "; ".join(texts) or "none needed")
+
+    def _host(self) -> bytes:
+        """Return the destination where it is a single address, empty where it is not."""
+        bits = ADDRESS_BITS[self._key.family]
+        if self._key.length != bits or self._key.family == AF_MPLS:
+            return b""
+        return self._key.bits.to_bytes(16, "big")[: bits // 8]
+
+    def _failed(self, interface: int, address: bytes) -> Neighbor | None:
+        """Return the kernel's neighbour if it has not been found: why the data plane has none."""
+        family = AF_INET if len(address) == 4 else AF_INET6
+        for ifindex, paired in self._store.topology.pairs.items():
+            row = self._store.neighbors.get((family, ifindex, address))
+            if paired == interface and row is not None and row.state & NUD_FAILED:
+                return row
+        return None
 
 
 def _interface_step(ways: list[FibPath], held: Held) -> Step:

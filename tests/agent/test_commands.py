@@ -195,7 +195,9 @@ def test_explain_tells_of_a_neighbour_that_does_not_answer(site: Site) -> None:
     site.router.ip("route add 192.0.2.0/24 via 10.0.0.77")
     site.router.ip("neigh add 10.0.0.77 dev e0 nud failed")
     site.start()
-    assert site.json("explain", "192.0.2.9")["broken"] == "adjacency"
+    for destination in ("192.0.2.9", "10.0.0.77"):
+        answer = site.json("explain", destination)
+        assert (answer["broken"], "does not answer (failed)" in answer["steps"][-1]["text"]) == ("adjacency", True)
 
 
 def test_wait_for_an_agent_that_never_comes_is_not_in_time(site: Site) -> None:

@@ -8,6 +8,7 @@ can find it and VPP cannot; VPP forwards to it only as long as the agent keeps i
 
 from __future__ import annotations
 
+import json
 import re
 from typing import NamedTuple
 
@@ -138,6 +139,24 @@ def test_room_is_made_for_neighbours(site: VppSite) -> None:
     )
     site.wait()
     assert re.findall(r"limit:(\d+)", site.vpp.ctl("show ip neighbor-config")) == ["131072", "0"]
+
+
+def test_explain_goes_on_to_the_neighbour(site: VppSite) -> None:
+    site.vpp.ctl("set interface ip address host-v0 10.0.0.1/16")
+    site.router.ip("route add 198.51.100.0/24 via 10.0.0.8")
+    site.router.ip_batch(
+        [f"neigh add 10.0.0.7 lladdr {M1} dev e0 nud permanent", "neigh add 10.0.0.8 dev e0 nud failed"]
+    )
+    start(site)
+    assert site.diff() == []
+    for destination, broken, text in (
+        ("10.0.0.7", None, f"10.0.0.7 dev host-v0 at {M1}"),
+        ("10.0.0.9", None, "10.0.0.9 dev host-v0 not resolved yet: asked for with the first packet"),
+        ("198.51.100.1", "adjacency", "via 10.0.0.8 does not answer (failed)"),
+    ):
+        answer = json.loads(site.rtagent("explain", destination, "--json", "--config", str(site.config)).out)
+        (said,) = (step["text"] for step in answer["steps"] if step["name"] == "adjacency")
+        assert (answer["broken"], said) == (broken, text)
 
 
 @pytest.fixture
