@@ -95,7 +95,7 @@ class Agent:
                 group.create_task(self._control.run()),
                 group.create_task(self.source.run()),
                 group.create_task(self.reconciler.run()),
-                group.create_task(self._prober.run()),
+                *([group.create_task(self._prober.run())] if settings.dataplane == "vpp" else []),
                 group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
                 *([group.create_task(self._metrics.run())] if self._metrics else []),
             ]

@@ -40,7 +40,7 @@ class Mirror:
         self.objects = Objects()
         self.pairs: list[Pair] = []
         self._interfaces = Interfaces(self.store, self.objects)
-        self.neighbors = Neighbors(self.store)
+        self.neighbors = Neighbors(self.store, asks=settings.dataplane == "vpp")  # a shadow leaves the kernel alone
         self.objects.own(NeighborKey, self.neighbors.owns)
         self._wants: tuple[Wants, ...] = (self._interfaces, self.neighbors)
         self._found_links: Mapping[str, int] = {}

@@ -2,7 +2,7 @@
 
 An interface of a configured pair follows its link in everything: admin state, MTU, hardware address, table (a VRF's),
 addresses, VLANs. What stands on it and not on the link is removed; without the link it is down and empty. Of all other
-interfaces nothing is wanted, and nothing is ours (docs/decisions/0008).
+interfaces nothing is wanted, and nothing is ours (docs/decisions/0007).
 
 VPP refuses addresses whose prefixes overlap, which the kernel does not mind:
 

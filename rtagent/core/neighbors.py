@@ -92,8 +92,10 @@ def entry_of(row: Neighbor) -> NeighborEntry | None:
 class Neighbors:
     """The wishes for neighbours, and for the limit of their number."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, asks: bool = True) -> None:
+        """``asks``: whether the kernel may be asked to look; where not, it is followed to the letter."""
         self._store = store
+        self._asks = asks
         self._followed: dict[Probe, Neighbor] = {}
         """What the kernel last said of each neighbour that is wanted."""
         self._count: Counter[int] = Counter()
@@ -207,7 +209,7 @@ class Neighbors:
 
     def _holds(self, probe: Probe, *, heard: bool) -> bool:
         """Whether a neighbour stays that the kernel has let go; where it does, the kernel is asked to look for it."""
-        if self._followed[probe].flags & _LOOKED_AFTER or not self._forwards(probe):
+        if not self._asks or self._followed[probe].flags & _LOOKED_AFTER or not self._forwards(probe):
             return False
         if probe not in self._held_since:
             if probe in self._given_up:
@@ -222,7 +224,7 @@ class Neighbors:
     def _defers(self, objects: Objects, probe: Probe, key: NeighborKey, entry: NeighborEntry) -> bool:
         """Whether the data plane's own word counts against this one of the kernel."""
         row = self._followed[probe]
-        if row.state & _CONFIRMED or row.flags & _LOOKED_AFTER:
+        if not self._asks or row.state & _CONFIRMED or row.flags & _LOOKED_AFTER:
             self._learned.pop(probe, None)
             return False
         if probe in self._learned:

@@ -45,11 +45,11 @@ def neighbor(text="10.0.0.2", mac=M1, state=NUD_REACHABLE, flags=0):
 class World:
     """A store with one paired link that is up, the wishes, and a data plane that takes every change."""
 
-    def __init__(self):
+    def __init__(self, *, asks=True):
         self.groups = NexthopGroups()
         self.store = Store(self.groups, FibEntries())
         self.store.topology.pairs = {IFINDEX: INTERFACE}
-        self.neighbors = Neighbors(self.store)
+        self.neighbors = Neighbors(self.store, asks=asks)
         self.objects = Objects()
         self.objects.own(NeighborKey, self.neighbors.owns)
         self.writes = []
@@ -157,6 +157,14 @@ def test_a_neighbour_that_the_kernel_lets_go_stays_until_it_has_looked(world, go
     world.say(neighbor(mac=M2))
     assert world.held == {KEY: NeighborEntry(M2)}
     assert world.asked() == []
+
+
+def test_a_shadow_follows_the_kernel_to_the_letter():
+    world = World(asks=False)
+    world.say(neighbor())
+    assert world.held == {KEY: NeighborEntry(M1)}
+    world.say(neighbor(**FAILED))
+    assert (world.held, world.asked()) == ({}, [])
 
 
 def test_a_neighbour_that_answers_nobody_goes(world):
