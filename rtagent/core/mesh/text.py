@@ -1,0 +1,234 @@
+"""The mesh as BIRD's text: a pure function of the members, this one among them, the options and the templates.
+
+The same members give the same text, byte for byte, in whatever order they were learned: equal text is how everybody
+knows that nothing has to be done. The text of a session depends on its two ends only. Keys are in a file of their own;
+the rest holds no secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rtagent.core.mesh.options import MODERN, Options, Version
+from rtagent.core.mesh.secrets import pair_key
+from rtagent.core.mesh.sessions import Channel, Impossible, Session, Topology, escaped, next_hop, sessions
+from rtagent.core.mesh.template import Templates
+from rtagent.vector.members import Member, Members, Prefix, Role
+
+MAIN_FILE = "mesh.conf"
+"""What the operator's bird.conf includes."""
+KEYS_FILE = "mesh-keys.conf"
+"""Readable by BIRD and nobody else."""
+
+_MOST_MEMBERS = 1024
+"""What a reflector may send: the limit of one member for each of so many."""
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+class Unsupported(Exception):
+    """What is configured cannot be written for this BIRD; the text says what can."""
+
+
+class Configuration(NamedTuple):
+    """What one member's BIRD should be told."""
+
+    files: Mapping[str, str]
+    """Name → text."""
+    sessions: tuple[Session, ...]
+    impossible: tuple[Impossible, ...]
+    """Members that get no session."""
+    topology: Topology
+
+
+def configuration(
+    members: Members,
+    me: Member,
+    options: Options,
+    templates: Templates,
+    version: Version,
+    topology: Topology = Topology.MESH,
+    secret: bytes | None = None,
+) -> Configuration:
+    """Return the files for this member. Raises TemplateError, Unsupported."""
+    if options.authentication == "ao" and version < MODERN:
+        raise Unsupported(f'BIRD {".".join(map(str, version))} has no TCP-AO, 2.17 has: authentication = "md5"')
+    assert secret or not options.authentication, "authentication needs a secret"
+    here, impossible = sessions(members, me, options, topology)
+    writer = _Writer(me, options, templates, version)
+    main = writer.main(members, here)
+    keys = _keys(me, here, secret) if options.authentication and secret else "# The mesh has no authentication.\n"
+    return Configuration({MAIN_FILE: main, KEYS_FILE: keys}, here, impossible, topology)
+
+
+def _keys(me: Member, here: tuple[Session, ...], secret: bytes) -> str:
+    lines = [f'define {_key_name(session)} = "{pair_key(secret, me.id, session.peer.id)}";' for session in here]
+    return "\n".join(
+        ["# The keys of the mesh: rtagent writes this file, BIRD reads it, nobody else should.", *lines, ""]
+    )
+
+
+def _key_name(session: Session) -> str:
+    return f"'mesh.key.{escaped(session.peer.id)}'"
+
+
+class _Writer:
+    def __init__(self, me: Member, options: Options, templates: Templates, version: Version) -> None:
+        self._me = me
+        self._options = options
+        self._templates = templates
+        self._modern = version >= MODERN
+        self._returns_bool = " -> bool" if self._modern else ""
+        self._own = templates.own()
+        self._pods = {family: self._owned(me, family) for family in (4, 6)}
+
+    def main(self, members: Members, here: tuple[Session, ...]) -> str:
+        options = self._options
+        text = self._templates.fill(
+            "mesh",
+            **self._own,
+            id=escaped(self._me.id),
+            returns_bool=self._returns_bool,
+            graceful_restart_wait=f"graceful restart wait {options.graceful_restart_wait_s};",
+            owners=self._owners(members, here),
+            pods=self._static_pods(),
+            connected="protocol direct mesh_connected {\n    ipv4;\n    ipv6;\n}" if options.multihop else "",
+            kernel="\n\n".join(self._kernel(family) for family in (4, 6)) if options.kernel else "",
+            bfd=self._bfd() if options.bfd else "",
+            hops="multihop;" if options.multihop else "direct;",
+            hold_time_s=str(options.hold_time_s),
+            graceful_restart=(
+                f"graceful restart on;\ngraceful restart time {options.graceful_restart_time_s};"
+                if options.graceful_restart
+                else "graceful restart off;"
+            ),
+            bfd_session="bfd on;" if options.bfd else "",
+            sessions="\n\n".join(self._session(session) for session in here),
+        )
+        return _BLANK_LINES.sub("\n\n", text) + "\n"
+
+    def _session(self, session: Session) -> str:
+        return self._templates.fill(
+            "session",
+            **self._own,
+            id=escaped(session.peer.id),
+            role=session.peer.role.value,
+            name=f"'{session.name}'",
+            description=f"{session.peer.role.value} {escaped(session.peer.id)}",
+            router_id=str(self._me.router_id),
+            asn=str(self._me.asn),
+            local=str(session.local),
+            address=str(session.address),
+            passive="passive;" if session.passive else "",
+            authentication=self._authentication(session),
+            reflects="rr client;" if session.reflects else "",
+            channels="\n".join(self._channel(session, channel) for channel in session.channels),
+        )
+
+    def _authentication(self, session: Session) -> str:
+        key = _key_name(session)
+        match self._options.authentication:
+            case None:
+                return "authentication none;" if self._modern else ""
+            case "md5":
+                return ("authentication md5;\n" if self._modern else "") + f"password {key};"
+            case "ao":
+                return f"authentication ao;\nkeys {{ key {{ id 1; secret {key}; algorithm hmac sha256; }}; }};"
+
+    def _channel(self, session: Session, channel: Channel) -> str:
+        family = channel.family
+        extended = family == 4 and channel.here.version == 6
+        return self._templates.fill(
+            "channel",
+            family=f"ipv{family}",
+            limit=str(self._limit(session)),
+            limit_action=self._options.prefix_limit_action,
+            **{"import": self._import(session, channel), "export": self._export(session, channel)},
+            next_hop=("extended next hop on;\n" if extended else "") + f"next hop address {channel.here};",
+            add_path="add paths on;" if self._options.add_path and session.with_reflector else "",
+        )
+
+    def _limit(self, session: Session) -> int:
+        # A constant per kind of session: an import limit that followed the members would change sessions of strangers.
+        limit = self._options.prefix_limit
+        return limit * _MOST_MEMBERS if session.peer.role is Role.REFLECTOR else limit
+
+    def _import(self, session: Session, channel: Channel) -> str:
+        if session.peer.role is Role.REFLECTOR:
+            return f"where mesh_of_an_owner{channel.family}()"
+        owned = self._owned(session.peer, channel.family)
+        return f"where mesh_accepts({_set(owned)}, {channel.there})" if owned else "none"
+
+    def _export(self, session: Session, channel: Channel) -> str:
+        if self._me.role is Role.REFLECTOR:
+            return "where mesh_reflects()"
+        own = self._pods[channel.family]
+        return f"where mesh_announces({_set(own)})" if own and not self._options.drained else "none"
+
+    def _owners(self, members: Members, here: tuple[Session, ...]) -> str:
+        """Write the function that finds the owner of a reflected prefix; it is needed beside a reflector only."""
+        if not any(session.peer.role is Role.REFLECTOR for session in here):
+            return ""
+        return "\n\n".join(self._owners_of(members, family) for family in (4, 6))
+
+    def _owners_of(self, members: Members, family: int) -> str:
+        rows = [
+            f"if net ~ {_set(owned)} then return bgp_next_hop = {next_hop(member, owned[0])};"
+            for member in members
+            if member.id != self._me.id and (owned := self._owned(member, family))
+        ]
+        return self._templates.fill(
+            "owners",
+            **self._own,
+            name=f"mesh_of_an_owner{family}",
+            returns_bool=self._returns_bool,
+            owners="\n".join(rows),
+        )
+
+    def _owned(self, member: Member, family: int) -> tuple[Prefix, ...]:
+        return tuple(prefix for prefix in member.pods if prefix.version == family and self._options.allows(prefix))
+
+    def _static_pods(self) -> str:
+        if self._options.pods_from != "static":
+            return ""
+        return "\n\n".join(
+            self._templates.fill(
+                "pods",
+                name=f"'mesh.pods{family}'",
+                family=f"ipv{family}",
+                routes="\n".join(f"route {prefix} blackhole;" for prefix in prefixes),
+            )
+            for family, prefixes in self._pods.items()
+            if prefixes
+        )
+
+    def _kernel(self, family: int) -> str:
+        options = self._options
+        own = self._pods[family] if options.pods_from == "kernel" else ()
+        # Several hops away, next hops are resolved through the routes that others put into the kernel.
+        wanted = "all" if options.multihop else f"where net ~ {_set(own)}" if own else "none"
+        return self._templates.fill(
+            "kernel",
+            name=f"'mesh.kernel{family}'",
+            family=f"ipv{family}",
+            held="disabled;" if options.held else "",
+            kernel_table=str(options.kernel_table),
+            kernel_metric=str(options.kernel_metric),
+            scan_time_s=str(options.scan_time_s),
+            merge_paths=f"merge paths on limit {options.merge_paths};" if options.merge_paths > 1 else "",
+            learn="learn;" if wanted != "none" else "",
+            **{"import": wanted},
+        )
+
+    def _bfd(self) -> str:
+        return self._templates.fill(
+            "bfd",
+            bfd_kind="multihop" if self._options.multihop else "direct",
+            bfd_interval_ms=str(self._options.bfd_interval_ms),
+            bfd_multiplier=str(self._options.bfd_multiplier),
+        )
+
+
+def _set(prefixes: tuple[Prefix, ...]) -> str:
+    return f"[ {', '.join(map(str, prefixes))} ]"
