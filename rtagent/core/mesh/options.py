@@ -75,8 +75,6 @@ class Options:
     """Pod prefixes are announced always, or as long as the kernel has a route for them."""
     drained: bool = False
     """This member announces nothing; its sessions stay."""
-    held: bool = False
-    """The kernel protocols are down: the kernel keeps its routes while sessions restart (see ``plan``)."""
 
     def allows(self, prefix: Prefix) -> bool:
         """Whether a pod prefix lies where pod prefixes may lie."""

@@ -212,7 +212,6 @@ class _Writer:
             "kernel",
             name=f"'mesh.kernel{family}'",
             family=f"ipv{family}",
-            held="disabled;" if options.held else "",
             kernel_table=str(options.kernel_table),
             kernel_metric=str(options.kernel_metric),
             scan_time_s=str(options.scan_time_s),
