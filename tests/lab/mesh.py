@@ -11,15 +11,20 @@ each other's neighbours fill it. Members are those of ``tests.meshes``; each one
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from rtagent.core.mesh.options import Options
+from rtagent.core.mesh.rollout import Carries, Step, Target, step
 from rtagent.core.mesh.sessions import Topology
-from rtagent.core.mesh.text import configuration
+from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration
+from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Member, Members
+from rtagent.wire.birdc.protocols import Channel, Protocol
 from tests.lab import birds
 from tests.lab.bird import Bird
 from tests.lab.birds import BirdRelease
@@ -43,12 +48,46 @@ class MeshMember:
         self.folder.mkdir()
         self.bird = Bird(lab, self.namespace, self.folder / "bird.conf", release)
         self.options = OPTIONS
+        self._next: Mapping[str, str] | None = None
+        self._next_since = 0.0
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What of the mesh is on its disk."""
+        return {name: (self.folder / name).read_text() for name in (MAIN_FILE, KEYS_FILE)}
+
+    def step(self, target: Target) -> Step | None:
+        """Take the next step towards the target, if it is time; return it, None at the end of the way."""
+        carried = {
+            row.name: Carries(row.info == "Established", *_counts(row))
+            for row in asyncio.run(self._protocols())
+            if row.proto == "BGP"
+        }
+        next_ = step(self.files, target, carried)
+        if next_ is None or next_.files is None or next_.files != self._next:
+            self._next, self._next_since = next_ and next_.files, time.monotonic()
+        if next_ is not None and next_.files is not None and time.monotonic() >= self._next_since + next_.settle_s:
+            for name, text in next_.files.items():
+                (self.folder / name).write_text(text)
+            self.bird.configure()
+        return next_
+
+    def target(self, members: Members, topology: Topology = Topology.MESH, secret: bytes = SECRET) -> Target:
+        """Return where this member has to go."""
+        common = (self.member, self.options, TEMPLATES, self.bird.release.version)
+        return Target(
+            configuration(members, *common, topology, secret),
+            configuration(members, *common, Topology.MESH, secret),
+            lambda made, names: bridge(made, names, *common, secret),
+        )
+
+    async def _protocols(self) -> list[Protocol]:
+        async with BirdClient(self.bird.socket) as client:
+            return await client.protocols("mesh*")
 
     def write(self, members: Members, topology: Topology = Topology.MESH, secret: bytes = SECRET) -> None:
         """Write the configuration that it should have."""
-        version = self.bird.release.version
-        made = configuration(members, self.member, self.options, TEMPLATES, version, topology, secret)
-        for name, text in made.files.items():
+        for name, text in self.target(members, topology, secret).final.files.items():
             (self.folder / name).write_text(text)
         self.bird.config.write_text(
             f"router id {self.member.router_id};\nlog stderr all;\ntimeformat protocol iso long us;\n"
@@ -140,6 +179,13 @@ class Mesh:
 
         wait_for(all_stand, "all sessions of the mesh", timeout_s)
 
+    def wait_for_routes(self, timeout_s: float = 60) -> None:
+        """Return when every kernel has the pod prefixes of all other members."""
+        pods = {one.member.id: {str(prefix) for prefix in one.member.pods} for one in self.members.values()}
+        for name, one in self.members.items():
+            wanted = set().union(*(prefixes for owner, prefixes in pods.items() if owner != name))
+            wait_for(lambda one=one, wanted=wanted: wanted <= {*one.kernel(4), *one.kernel(6)}, name, timeout_s)
+
     @staticmethod
     def _at_the_hub(one: MeshMember) -> Iterable[str]:
         number = int(one.member.router_id) & 0xFFFF
@@ -167,6 +213,12 @@ class Mesh:
                       f"route add default via {_GATEWAY6} dev eth0 onlink src {one.member.address6}"]  # fmt: skip
         lines += [f"addr add {prefix[1]}/{prefix.max_prefixlen} dev lo" for prefix in one.member.pods]
         one.namespace.ip_batch(lines)
+
+
+def _counts(row: Protocol) -> tuple[tuple[int, int], tuple[int, int]]:
+    channels = [row.channel(name) or Channel(name) for name in ("ipv4", "ipv6")]
+    four, six = ((channel.imported or 0, channel.exported or 0) for channel in channels)
+    return (four[0], six[0]), (four[1], six[1])
 
 
 def each(act: Callable[[MeshMember], object], members: Iterable[MeshMember]) -> None:

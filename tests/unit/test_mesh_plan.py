@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, ip_network
 
 from rtagent.agent import templates
 from rtagent.core.mesh.options import Options
-from rtagent.core.mesh.plan import Change, Effect, Plan, hold, plan
+from rtagent.core.mesh.plan import Change, Effect, Plan, plan
 from rtagent.core.mesh.template import Templates
 from tests.meshes import configured, member, members_of, mesh, named
 
@@ -54,7 +54,7 @@ def test_the_hold_time_in_the_template_restarts_everybody() -> None:
 def test_a_member_that_moves_restarts_its_own_session_only() -> None:
     moved = members_of([*mesh(1), member(3)._replace(address4=IPv4Address("10.0.0.33"))])
     found = plan(configured(mesh(2), "lb-1").files, configured(moved, "lb-1").files)
-    assert [("mesh.node-3", Effect.RESTART, False)] == [change[:2] + change[3:] for change in found.changes]
+    assert [("mesh.node-3", Effect.RESTART, False)] == [change[:2] + change[3:4] for change in found.changes]
 
 
 def test_a_new_address_of_its_own_is_a_restart_that_must_be_allowed() -> None:
@@ -77,17 +77,12 @@ def test_a_changed_function_is_a_refresh_of_all_that_call_it_directly_or_not() -
 def test_statements_that_are_not_known_are_taken_to_restart() -> None:
     own = Templates({**templates.shipped(), "own-session": "ttl security on;\n"})
     found = plan(configured(mesh(1), "lb-1").files, configured(mesh(1), "lb-1", templates=own).files)
-    assert (Change("mesh.node-2", Effect.RESTART, ("ttl",), True),) == found.changes
+    assert (Change("mesh.node-2", Effect.RESTART, ("ttl",), True, True),) == found.changes
 
 
 def test_protocols_that_are_no_sessions_are_told_apart() -> None:
     found = plan(configured(mesh(1), "lb-1").files, configured(mesh(1), "lb-1", Options(kernel_metric=40)).files)
     assert Plan((), ("protocol kernel 'mesh.kernel4'", "protocol kernel 'mesh.kernel6'")) == found
-
-
-def test_holding_the_kernel_touches_nothing_but_the_kernel_protocols() -> None:
-    files = configured(mesh(2), "lb-1").files
-    assert Plan((), ("protocol kernel 'mesh.kernel4'", "protocol kernel 'mesh.kernel6'")) == plan(files, hold(files))
 
 
 def test_sets_with_lengths_in_braces_are_no_blocks() -> None:

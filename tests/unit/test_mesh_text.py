@@ -67,7 +67,7 @@ def test_the_side_that_connects_is_chosen_by_number_and_not_by_spelling() -> Non
 
 @given(st.text(min_size=1, max_size=70), st.text(min_size=1, max_size=70))
 def test_names_of_protocols_fit_and_stay_different(one: str, other: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9._:-]{1,55}", escaped(one))
+    assert re.fullmatch(r"[A-Za-z0-9._:-]{1,50}", escaped(one))
     assert (one == other) == (escaped(one) == escaped(other))
 
 

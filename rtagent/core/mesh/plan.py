@@ -7,7 +7,6 @@ bgp.c; ``tests/bird/test_mesh_plan.py`` asks each release). A statement that it 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
@@ -38,6 +37,8 @@ class Change(NamedTuple):
     """The statements that make the difference, sorted, with the channel before them."""
     unrelated: bool = False
     """Whether it restarts although neither its peer's address nor its peer's role has changed."""
+    mutual: bool = False
+    """Whether the other end makes the same change, so that a second session can stand beside it (``rollout``)."""
 
 
 class Plan(NamedTuple):
@@ -52,6 +53,11 @@ class Plan(NamedTuple):
     def unrelated_restarts(self) -> tuple[str, ...]:
         """The sessions that would restart for no reason of their own; nothing is applied before that is allowed."""
         return tuple(change.session for change in self.changes if change.unrelated)
+
+    @property
+    def bridgeable(self) -> tuple[str, ...]:
+        """The sessions beside which a second one can stand while they restart."""
+        return tuple(change.session for change in self.changes if change.unrelated and change.mutual)
 
     def of(self, effect: Effect) -> tuple[str, ...]:
         """Return the names of the sessions with this effect."""
@@ -73,6 +79,9 @@ COSTS: Mapping[tuple[bool, str], Effect] = {
 _OF_THE_PAIR = frozenset({"neighbor", "passive", "rr client", "extended next hop", "channel"})
 """Statements that follow from who the peer is: a restart because of them alone is nobody else's."""
 
+_OF_THIS_END = frozenset({"local", "router id", "next hop"})
+"""Statements that only this end changes."""
+
 
 def plan(old: Mapping[str, str], new: Mapping[str, str]) -> Plan:
     """Return what happens when the files ``new`` take the place of ``old``; both are name → text."""
@@ -89,22 +98,12 @@ def plan(old: Mapping[str, str], new: Mapping[str, str]) -> Plan:
     return Plan(tuple(sorted(changes)), tuple(sorted(differing)))
 
 
-def hold(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the files with the mesh's kernel protocols down: the kernel keeps what it has, whatever sessions do.
-
-    They are ``persist``, so their routes stay; once up again, BIRD finds those routes and writes the difference.
-    """
-    return {name: _KERNEL.sub(r"\g<0>    disabled;\n", text) for name, text in files.items()}
-
-
-_KERNEL = re.compile(r"^protocol kernel 'mesh\.kernel[46]' \{\n", re.MULTILINE)
-
-
 def _change(name: str, differing: Iterable[Statement]) -> Change:
     effect = max((_cost(statement) for statement in differing), default=Effect.NONE)
     why = {f"{statement.channel} {_beginning(statement)}".strip() for statement in differing}
     causes = {_beginning(statement) for statement in differing if _cost(statement) is Effect.RESTART}
-    return Change(name, effect, tuple(sorted(why)), effect is Effect.RESTART and not causes <= _OF_THE_PAIR)
+    unrelated = not causes <= _OF_THE_PAIR
+    return Change(name, effect, tuple(sorted(why)), unrelated, unrelated and not causes & _OF_THIS_END)
 
 
 def _cost(statement: Statement) -> Effect:

@@ -19,8 +19,8 @@ from rtagent.vector.members import Member, Members, Prefix, Role
 Address: TypeAlias = IPv4Address | IPv6Address
 Family = Literal[4, 6]
 
-_LONGEST_ESCAPED = 55
-"""BIRD's symbols have at most 64 characters (conf/conf.h, SYM_MAX_LEN); ``mesh.key.`` takes nine."""
+_LONGEST_ESCAPED = 50
+"""BIRD's symbols have at most 64 characters (conf/conf.h, SYM_MAX_LEN); ``mesh:next.key.`` takes 14."""
 _VERBATIM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 

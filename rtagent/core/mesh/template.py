@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 NAMES = (
-    "mesh", "owners", "pods", "kernel", "bfd", "session", "channel",
+    "mesh", "owners", "pods", "kernel", "bfd", "shared", "session", "channel",
     "own-first", "own-session", "own-import", "own-export", "own-last",
 )  # fmt: skip
 """Every template; the text of NAME is in the file NAME.conf."""

@@ -8,7 +8,7 @@ the rest holds no secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from rtagent.core.mesh.options import MODERN, Options, Version
@@ -22,6 +22,12 @@ MAIN_FILE = "mesh.conf"
 KEYS_FILE = "mesh-keys.conf"
 """Readable by BIRD and nobody else."""
 
+BRIDGE_PORT = 1790
+"""Where the second sessions of a bridge listen and connect."""
+
+_BRIDGE = "# Second sessions, which carry the routes while the ones above restart; they go away by themselves."
+_SHARED, _SHARED_BRIDGE = "mesh_session", "mesh_next_session"
+_TOPOLOGY = re.compile(r"# The mesh as \S+ sees it: (mesh|reflectors)\.")
 _MOST_MEMBERS = 1024
 """What a reflector may send: the limit of one member for each of so many."""
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -57,20 +63,59 @@ def configuration(
     assert secret or not options.authentication, "authentication needs a secret"
     here, impossible = sessions(members, me, options, topology)
     writer = _Writer(me, options, templates, version)
-    main = writer.main(members, here)
-    keys = _keys(me, here, secret) if options.authentication and secret else "# The mesh has no authentication.\n"
+    main = writer.main(members, here, topology)
+    keys = "".join(_keys(me, here, secret)) if options.authentication and secret else ""
+    keys = f"# The keys of the mesh: rtagent writes this file, BIRD reads it, nobody else should.\n{keys}"
     return Configuration({MAIN_FILE: main, KEYS_FILE: keys}, here, impossible, topology)
 
 
-def _keys(me: Member, here: tuple[Session, ...], secret: bytes) -> str:
-    lines = [f'define {_key_name(session)} = "{pair_key(secret, me.id, session.peer.id)}";' for session in here]
-    return "\n".join(
-        ["# The keys of the mesh: rtagent writes this file, BIRD reads it, nobody else should.", *lines, ""]
-    )
+def bridge(
+    made: Configuration,
+    names: Container[str],
+    me: Member,
+    options: Options,
+    templates: Templates,
+    version: Version,
+    secret: bytes | None = None,
+) -> dict[str, str]:
+    """Return what each file of any configuration of this member gets at its end, so that sessions stand twice.
+
+    The sessions of ``made`` that have these ``names`` are written once more, at another port: they come up beside the
+    ones that are in force, and carry the routes while those restart (``rollout``). Raises TemplateError.
+    """
+    here = tuple(session for session in made.sessions if session.name in names)
+    keys = "".join(_keys(me, here, secret, bridge=True)) if options.authentication and secret else ""
+    return {MAIN_FILE: _Writer(me, options, templates, version).bridge(here), KEYS_FILE: f"{_BRIDGE}\n{keys}"}
 
 
-def _key_name(session: Session) -> str:
-    return f"'mesh.key.{escaped(session.peer.id)}'"
+def without_bridge(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files as they were before they got a bridge."""
+    return {
+        name: text.partition(f"\n{_BRIDGE}\n" if name == MAIN_FILE else f"{_BRIDGE}\n")[0]
+        for name, text in files.items()
+    }
+
+
+def bridge_of(name: str) -> str:
+    """Return the name of the second session beside the one of this name; no member's id can lead to it."""
+    return name.replace("mesh.", "mesh:next.", 1)
+
+
+def topology_of(files: Mapping[str, str]) -> Topology | None:
+    """Return the topology of generated files, None where they do not say."""
+    found = _TOPOLOGY.match(files.get(MAIN_FILE, ""))
+    return Topology(found[1]) if found else None
+
+
+def _keys(me: Member, here: tuple[Session, ...], secret: bytes, *, bridge: bool = False) -> list[str]:
+    return [
+        f'define {_key_name(session, bridge=bridge)} = "{pair_key(secret, me.id, session.peer.id)}";\n'
+        for session in here
+    ]
+
+
+def _key_name(session: Session, *, bridge: bool) -> str:
+    return f"'mesh{':next' if bridge else ''}.key.{escaped(session.peer.id)}'"
 
 
 class _Writer:
@@ -83,12 +128,13 @@ class _Writer:
         self._own = templates.own()
         self._pods = {family: self._owned(me, family) for family in (4, 6)}
 
-    def main(self, members: Members, here: tuple[Session, ...]) -> str:
+    def main(self, members: Members, here: tuple[Session, ...], topology: Topology) -> str:
         options = self._options
         text = self._templates.fill(
             "mesh",
             **self._own,
             id=escaped(self._me.id),
+            topology=topology.value,
             returns_bool=self._returns_bool,
             graceful_restart_wait=f"graceful restart wait {options.graceful_restart_wait_s};",
             owners=self._owners(members, here),
@@ -96,6 +142,22 @@ class _Writer:
             connected="protocol direct mesh_connected {\n    ipv4;\n    ipv6;\n}" if options.multihop else "",
             kernel="\n\n".join(self._kernel(family) for family in (4, 6)) if options.kernel else "",
             bfd=self._bfd() if options.bfd else "",
+            shared=self._shared(_SHARED),
+            sessions="\n\n".join(self._session(session) for session in here),
+        )
+        return _BLANK_LINES.sub("\n\n", text) + "\n"
+
+    def bridge(self, here: Iterable[Session]) -> str:
+        """Write the sessions once more, under their second names, at the second port, from a template of their own."""
+        text = "\n\n".join([self._shared(_SHARED_BRIDGE), *(self._session(session, bridge=True) for session in here)])
+        return f"\n{_BRIDGE}\n{text}\n"
+
+    def _shared(self, name: str) -> str:
+        options = self._options
+        return self._templates.fill(
+            "shared",
+            **self._own,
+            name=name,
             hops="multihop;" if options.multihop else "direct;",
             hold_time_s=str(options.hold_time_s),
             graceful_restart=(
@@ -103,31 +165,30 @@ class _Writer:
                 if options.graceful_restart
                 else "graceful restart off;"
             ),
-            bfd_session="bfd on;" if options.bfd else "",
-            sessions="\n\n".join(self._session(session) for session in here),
+            bfd="bfd on;" if options.bfd else "",
         )
-        return _BLANK_LINES.sub("\n\n", text) + "\n"
 
-    def _session(self, session: Session) -> str:
+    def _session(self, session: Session, *, bridge: bool = False) -> str:
+        port = f" port {BRIDGE_PORT}" if bridge else ""
         return self._templates.fill(
             "session",
             **self._own,
             id=escaped(session.peer.id),
             role=session.peer.role.value,
-            name=f"'{session.name}'",
+            name=f"'{bridge_of(session.name) if bridge else session.name}'",
+            shared=_SHARED_BRIDGE if bridge else _SHARED,
             description=f"{session.peer.role.value} {escaped(session.peer.id)}",
             router_id=str(self._me.router_id),
             asn=str(self._me.asn),
-            local=str(session.local),
-            address=str(session.address),
+            local=f"{session.local}{port}",
+            address=f"{session.address}{port}",
             passive="passive;" if session.passive else "",
-            authentication=self._authentication(session),
+            authentication=self._authentication(_key_name(session, bridge=bridge)),
             reflects="rr client;" if session.reflects else "",
             channels="\n".join(self._channel(session, channel) for channel in session.channels),
         )
 
-    def _authentication(self, session: Session) -> str:
-        key = _key_name(session)
+    def _authentication(self, key: str) -> str:
         match self._options.authentication:
             case None:
                 return "authentication none;" if self._modern else ""
