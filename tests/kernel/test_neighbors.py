@@ -59,10 +59,8 @@ def test_neighbours_that_were_let_go_are_looked_for_and_refusals_end_the_wait(ro
     store = Store(NexthopGroups(), FibEntries())
     store.topology.pairs = {here: 1, gone: 2}
     neighbors, objects = Neighbors(store), Objects()
-    rows = [
-        Neighbor(AF_INET, where, ipaddress.ip_address(STATION).packed, b"\2" * 6, NUD_REACHABLE)
-        for where in (here, gone)
-    ]
+    address = ipaddress.ip_address(STATION).packed
+    rows = [Neighbor(AF_INET, where, address, b"\2" * 6, NUD_REACHABLE) for where in (here, gone)]
 
     def say(*changes):
         store.apply(KernelBatch(changes=changes))
