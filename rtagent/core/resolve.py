@@ -100,6 +100,8 @@ class Topology:
         return ""
 
     def _ignores_linkdown(self, family: int, ifindex: int) -> bool:
+        if family == AF_MPLS:
+            return True  # without a policy (mpls_output_possible in net/mpls/af_mpls.c)
         everywhere = family == AF_INET and (AF_INET, -1) in self.ignores_linkdown
         return everywhere or (family, ifindex) in self.ignores_linkdown
 

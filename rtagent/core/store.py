@@ -177,7 +177,7 @@ class Store:
         if lost or after is None:  # a link that goes takes along multipath routes in which it was dead already
             self._request(link.ifindex, _ALL_ROUTES | ({Dump.NEXTHOPS} if self.topology.nexthops else set()))
         elif gained:
-            self._request(link.ifindex, _IP_ROUTES, flags=NH_DEAD)
+            self._request(link.ifindex, _ALL_ROUTES, flags=NH_DEAD)
         if after is not None and lost & IFF_UP:  # an IPv6 address added just before may stay, and is never told of
             self._requests.add(Dump.ADDRESSES)  # (net/ipv6/addrconf.c: addrconf_dad_start tells later, from a queue)
 

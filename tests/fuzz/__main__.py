@@ -15,9 +15,11 @@ from pathlib import Path
 import structlog
 
 from tests.fuzz.grammar import Grammar
+from tests.fuzz.grammar_more import FEATURES
 from tests.fuzz.plane import MemoryPlane, Plane, VppPlane
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.world import play
+from tests.lab.kernel import lacking
 
 FOUND = Path(__file__).parent / "found"
 _SETTLES = 30
@@ -31,6 +33,7 @@ class Fuzzer:
 
     def __init__(self, plane: Plane, deadline: float, found: Path) -> None:
         self._plane = plane
+        self._more = not lacking(FEATURES)
         self._deadline = deadline
         self._found = found
         self._said_at = self._began = time.monotonic()
@@ -46,7 +49,7 @@ class Fuzzer:
                 self._sequence(f"{seed}.{turn}")
 
     def _sequence(self, name: str) -> None:
-        lines = Grammar(name).sequence(_SETTLES)
+        lines = Grammar(name, more=self._more).sequence(_SETTLES)
         steps = settles = 0
         for outcome in play(lines, self._plane):
             self.steps += outcome.steps - steps
@@ -77,7 +80,8 @@ class Fuzzer:
         fewest = shrunk(lines, fails, lambda: time.monotonic() < until) if repeats else lines
         self._found.mkdir(parents=True, exist_ok=True)
         path = self._found / f"{re.sub(r'[^0-9a-z]+', '-', name)}.replay"
-        comments = [f"Sequence {name}." + ("" if repeats else " It did not differ again, so it is not shrunk.")]
+        comments = [f"kernel: {' '.join(FEATURES)}"] if self._more else []
+        comments += [f"Sequence {name}." + ("" if repeats else " It did not differ again, so it is not shrunk.")]
         path.write_text("".join(f"# {line}\n" for line in [*comments, *last[:3]]) + "\n".join(fewest) + "\n")
         self.saved.append(path)
         _line(f"kept {len(fewest)} of {len(lines)} lines in {path}")

@@ -13,6 +13,8 @@ What is left out, narrowly, because nobody could mirror it:
 * Two IPv6 routes of one prefix and table through one nexthop object, or through a group and its member: when packets
   have taken the first and it is deleted, the kernel calls the prefix unreachable, and goes on to show the second (seen
   on 6.18). So each nexthop object has a metric of its own, and a prefix has routes through a group or through others.
+* net.ipv6.conf.LINK.ignore_routes_with_linkdown, set for one link, in the kernels that the VM lab has: Linux 6.1 says
+  nothing of it (addrconf_fixup_linkdown in net/ipv6/addrconf.c). So it is set for all links at once there.
 * Several IPv4 default routes of one metric: the kernel takes the one whose neighbour it has last heard of
   (fib_select_default in net/ipv4/fib_semantics.c). So nothing is appended to the default route.
 """
@@ -22,6 +24,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+
+from tests.fuzz.grammar_more import More
 
 PORTS = range(3)
 _INET = [f"198.18.{n}.0/{length}" for n in (0, 4) for length in (22, 24)] + ["198.19.0.0/24", "0.0.0.0/0"]
@@ -49,8 +53,13 @@ SAMPLED = ["198.18.0.7", "198.18.1.7", "198.18.4.7", "198.18.6.7", "198.19.0.7",
 class Grammar:
     """Sequences of lines; each ``sequence`` goes on where the last one left the dice."""
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, *, more: bool = False) -> None:
+        """``more``: in a kernel that has MPLS, VRFs, VLANs, dummies and bonds, use them (grammar_more.py).
+
+        Without it a seed's lines stay what they were before there was any of that.
+        """
         self._chance = random.Random(seed)
+        self._more = More(self._chance) if more else None
         self._inet6_gateways = False
         """Whether IPv4 routes may have IPv6 gateways; else ignore_routes_with_linkdown may be set for IPv4."""
 
@@ -60,10 +69,14 @@ class Grammar:
         lines = ["buffer 4096"] if chance.random() < _SMALL_BUFFER_SHARE else []
         lines += ["live"] if chance.random() < _LIVE_SHARE else []
         lines += self._beginning()
+        lines += self._more.beginning() if self._more else []
         self._inet6_gateways = chance.random() < 0.5
         lively = chance.choice([1, 3, 8])
         kinds = [self._route, self._nexthop, self._address, self._link, self._sysctl, self._neighbor]
         weights = [12, 3, 2, 2 * lively / 3, 0.3 * lively, 0.3]
+        if self._more:
+            kinds += [self._more.label, self._more.vrf_route, self._more.pushing, self._more.link]
+            weights += [4, 3, 1, 2 * lively / 3]
         for _ in range(settles):
             for _ in range(chance.choice(_STEPS)):
                 lines.extend(chance.choices(kinds, weights)[0]())
@@ -241,7 +254,7 @@ class Grammar:
         return self._one([
             *([] if self._inet6_gateways else [inet_policy]),
             f"sysctl net.ipv6.conf.{where}.keep_addr_on_down={value}",
-            f"sysctl net.ipv6.conf.{where}.ignore_routes_with_linkdown={value}",
+            f"sysctl net.ipv6.conf.{'all' if self._more else where}.ignore_routes_with_linkdown={value}",
             f"sysctl net.ipv4.conf.{where}.promote_secondaries={value}",
             f"sysctl net.ipv4.nexthop_compat_mode={value}",
             f"sysctl net.ipv6.conf.{where}.disable_ipv6={chance.choice([0, 0, 1])}",

@@ -54,12 +54,12 @@ class VppPlane:
         wire, hosts = self._lab.namespace("wire"), self._lab.namespace("hosts")
         for port in PORTS:
             self._lab.veth(wire, f"v{port}", hosts, f"v{port}")
-        self._vpp = Vpp(self._lab, wire)
+        self.vpp = Vpp(self._lab, wire)
 
     def __enter__(self) -> Self:
-        self._vpp.start()
+        self.vpp.start()
         for port in PORTS:
-            self._vpp.port(f"v{port}")
+            self.vpp.port(f"v{port}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,11 +67,11 @@ class VppPlane:
 
     def sink(self) -> tuple[FibSink | None, FibEntries | None]:
         entries = FibEntries()
-        return VppFib(entries, self._vpp.api), entries
+        return VppFib(entries, self.vpp.api), entries
 
     def differences(self, router: Namespace) -> list[str]:
         expected = _as_witnessed(kernel_fib(router, self.ports))
-        return witness.differences(expected, witness.vpp(self._vpp, expected))
+        return witness.differences(expected, witness.vpp(self.vpp, expected))
 
 
 def _as_witnessed(fib: Fib) -> witness.Fib:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fuzz.__main__ import FOUND
 from tests.fuzz.grammar import Grammar
+from tests.fuzz.grammar_more import FEATURES
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.world import commands, play
 
 SETTLES = 12
 
 
-@pytest.mark.parametrize("replay", sorted(FOUND.glob("*.replay")), ids=lambda path: path.stem)
+def replays() -> Iterator[Any]:
+    """What was found; a file whose first line is ``# kernel: …`` needs these features of its kernel."""
+    for path in sorted(FOUND.glob("*.replay")):
+        first = path.read_text().partition("\n")[0]
+        features = first.removeprefix("# kernel: ").split() if first.startswith("# kernel: ") else []
+        yield pytest.param(path, id=path.stem, marks=[pytest.mark.kernel(*features)])
+
+
+@pytest.mark.parametrize("replay", replays())
 def test_what_was_found_once_does_not_differ_again(replay: Path) -> None:
     *_, outcome = play(commands(replay.read_text()))
     assert outcome.differences == []
@@ -25,6 +36,14 @@ def test_every_random_sequence_ends_exact(seed: int) -> None:
     *_, outcome = play(Grammar(f"{seed}.0").sequence(SETTLES))
     assert outcome.differences == []
     assert outcome.settles == SETTLES
+
+
+@pytest.mark.kernel(*FEATURES)
+@pytest.mark.parametrize("seed", range(2))
+def test_every_random_sequence_with_labels_and_vrfs_ends_exact(seed: int) -> None:
+    *_, outcome = play(Grammar(f"{seed}.0", more=True).sequence(SETTLES // 2))
+    assert outcome.differences == []
+    assert outcome.settles == SETTLES // 2
 
 
 def test_a_seed_gives_the_same_lines_again() -> None:

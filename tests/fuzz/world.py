@@ -5,6 +5,7 @@ A replay file is such lines, one command each; ``#`` begins a comment.
 =============================  ==================================================================
 ``router …``, ``peer …``,      ``ip …`` there; what ``ip`` refuses changes nothing. After the word
 ``away …``                     ``netns`` stands one of these three names.
+``labels …``                   ``ip -f mpls …`` in the router
 ``sysctl NAME=VALUE``          in the router
 ``settle``                     wait until the mirror has followed, and compare
 ``buffer BYTES``               the mirror's receive buffer, from the start
@@ -73,6 +74,8 @@ class World:
                 for line in rest:
                     with contextlib.suppress(CommandFailed):
                         self._alone(place, line)
+            elif place == "labels":
+                self.router.ip_batch(rest, "-f", "mpls", force=True)
             else:
                 self._places[place].ip_batch(rest, force=True)
 
@@ -80,6 +83,8 @@ class World:
         if place == "sysctl":
             name, _, value = line.partition("=")
             self.router.sysctl(name, value)
+        elif place == "labels":
+            self.router.ip(f"-f mpls {line}")
         else:
             self._places[place].ip(line)
 
@@ -135,7 +140,7 @@ class World:
 def _process(line: str) -> tuple[str, bool]:
     """Return where a line runs, and whether alone: what is wrong with some ends ``ip -batch`` with all that follows."""
     place, *words = line.split()
-    return place, words[0] not in ("route", "addr") or "nexthop" in words
+    return place, words[0] not in ("route", "addr") or not {"nexthop", "vrf"}.isdisjoint(words)
 
 
 def commands(text: str) -> list[str]:

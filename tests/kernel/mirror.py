@@ -38,6 +38,8 @@ class Path(NamedTuple):
     via: str
     dev: str
     weight: int = 1
+    labels: str = ""
+    """Labels pushed, or swapped to, as ``ip`` writes them: 200/300."""
 
 
 class Forwarding(NamedTuple):
@@ -128,7 +130,12 @@ class Mirror:
         for row in self._run(_own(self.sink)):
             entry = self.entries[row[1]]
             paths = frozenset(
-                Path(_text(path.via), names.get(path.interface, f"#{path.interface}"), path.weight)
+                Path(
+                    _text(path.via),
+                    names.get(path.interface, f"#{path.interface}"),
+                    path.weight,
+                    "/".join(map(str, path.labels)),
+                )
                 for path in entry.paths
             )
             held[row[0].table, row[0].text] = Forwarding(entry.kind.name.lower(), paths)

@@ -14,6 +14,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 from tests.kernel.mirror import Fib, Forwarding, Mirror, Path, matching
+from tests.lab.kernel import has
 from tests.lab.lab import Namespace
 
 IPNetwork = Any  # ipaddress has no public type for "a network of either family"
@@ -37,6 +38,8 @@ class Kernel(NamedTuple):
     """All of it, also what no data plane is given: throw routes, and routes over no port."""
     passed_over: set[tuple[int, str]]
     """(IP version, device): over which routes are passed over, for want of a carrier."""
+    vrfs: dict[str, int]
+    """The table of each VRF that is up."""
 
 
 def kernel_fib(namespace: Namespace, ports: Mapping[str, str] | None = None) -> Fib:
@@ -78,6 +81,7 @@ def _kernel(namespace: Namespace) -> Kernel:
                 divided.add((table, prefix))
             if forwarding is not None and "from" not in route and not int(str(route.get("tos", "0")), 0):
                 fib[table, prefix] = forwarding
+    fib |= _labels(namespace)
     without_carrier = {row["ifname"] for row in links if "LOWER_UP" not in row["flags"]}
     passed_over = {(FAMILIES[family], device) for family in FAMILIES for device in ignoring[family] & without_carrier}
     covers = [ipaddress.ip_network(prefix) for prefix in local if ":" in prefix]
@@ -85,7 +89,12 @@ def _kernel(namespace: Namespace) -> Kernel:
         prefix for table, prefix in fib if table == TABLES["main"] and prefix not in local and _within(prefix, covers)
     }
     hidden = divided - {(TABLES["main"], prefix) for prefix in local} | {(TABLES["main"], prefix) for prefix in covered}
-    return Kernel({key: forwarding for key, forwarding in fib.items() if key not in hidden}, passed_over)
+    vrfs = {
+        row["ifname"]: int(row["linkinfo"]["info_data"]["table"])
+        for row in links
+        if row.get("linkinfo", {}).get("info_kind") == "vrf" and "UP" in row["flags"]
+    }
+    return Kernel({key: forwarding for key, forwarding in fib.items() if key not in hidden}, passed_over, vrfs)
 
 
 def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
@@ -126,6 +135,8 @@ def _prefix(text: str, family: str) -> str:
 
 def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[str]) -> Forwarding | None:
     """Return what an entry does, None where the kernel would try the next one."""
+    if route["type"] == "local" and route["protocol"] == "kernel":
+        return Forwarding("own address")  # in a VRF's table these are beside the others
     if route["type"] != "unicast":
         return Forwarding(route["type"])
     ways = route.get("nexthops") or [route]
@@ -139,21 +150,48 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
         ]
         if any("blackhole" in way for way in ways):
             return Forwarding("blackhole")
-    weights: dict[tuple[str, str], int] = {}
+    return _forwarding_over(ways, ignoring)
+
+
+def _forwarding_over(ways: Sequence[dict[str, Any]], ignoring: set[str] | None) -> Forwarding | None:
+    """Return what ways out amount to; ``ignoring`` as for ``_is_dead``."""
+    weights: dict[tuple[str, str, str], int] = {}
     for way in ways:
         if _is_dead(way, ignoring):
             continue
-        pair = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"])
-        weights[pair] = weights.get(pair, 0) + int(way.get("weight", 1))
-    if not weights or "lo" in {device for _, device in weights}:  # a gateway that is an address of the router itself
+        out = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"], _pushed(way))
+        weights[out] = weights.get(out, 0) + int(way.get("weight", 1))
+    if not weights or "lo" in {device for _, device, _ in weights}:  # a gateway that is an address of the router itself
         return None if not weights else Forwarding("over no port")
+    if len({(via, device) for via, device, _ in weights}) < len(weights):
+        return Forwarding("ways that differ only in their labels")
     common = gcd(*weights.values())
-    return Forwarding("unicast", frozenset(Path(*pair, weight // common) for pair, weight in weights.items()))
+    return Forwarding(
+        "unicast",
+        frozenset(Path(via, device, weight // common, labels) for (via, device, labels), weight in weights.items()),
+    )
 
 
-def _is_dead(way: dict[str, Any], ignoring: set[str]) -> bool:
+def _pushed(way: dict[str, Any]) -> str:
+    """Return the labels that a way pushes, or that a label is swapped to."""
+    if way.get("encap") == "mpls":
+        return str(way.get("encap dst") or way["dst"])
+    return str(way.get("to", ""))
+
+
+def _labels(namespace: Namespace) -> Fib:
+    """Return what the kernel does with labels; a way without carrier is never used (net/mpls/af_mpls.c)."""
+    if not has("mpls"):
+        return {}
+    (routes,) = namespace.ip_answers(["route show"], "-f", "mpls")
+    found = {(0, route["dst"]): _forwarding_over(route.get("nexthops") or [route], None) for route in routes}
+    return {key: forwarding for key, forwarding in found.items() if forwarding is not None}
+
+
+def _is_dead(way: dict[str, Any], ignoring: set[str] | None) -> bool:
+    """Whether a way is passed over; ``ignoring``: over which devices a lost carrier counts, None for all."""
     flags = set(way.get("flags") or [])
-    return "dead" in flags or ("linkdown" in flags and way.get("dev") in ignoring)
+    return "dead" in flags or ("linkdown" in flags and (ignoring is None or way.get("dev") in ignoring))
 
 
 def _ignoring_linkdown(namespace: Namespace, devices: set[str]) -> dict[str, set[str]]:
@@ -191,6 +229,33 @@ def disagreements(
         expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
         if theirs not in expected | NOT_MIRRORED:
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
+    return found + _disagreements_in_vrfs(held, kernel, namespace, ports)
+
+
+def _disagreements_in_vrfs(
+    held: Fib, kernel: Kernel, namespace: Namespace, ports: Mapping[str, str] | None
+) -> list[str]:
+    """Return where packets of a VRF take another way. What its table has no route for is a matter of the rules."""
+    asked = [
+        (name, table, _within_prefix(prefix))
+        for name, table in kernel.vrfs.items()
+        for of_table, prefix in sorted(kernel.fib)
+        if of_table == table
+    ]
+    found = []
+    answers = namespace.ip_answers([f"route get {address} vrf {name}" for name, _, address in asked]) if asked else []
+    for (name, table, address), answer in zip(asked, answers, strict=True):
+        forwarding, theirs = matching(kernel.fib, address, table), _way(answer)
+        if forwarding is None or not _is_given(forwarding, ports):
+            continue
+        if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
+            continue
+        if isinstance(theirs, tuple) and ports is not None:
+            theirs = theirs[0], ports.get(theirs[1], "no port")
+        ours = matching(held, address, table)
+        expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
+        if theirs not in expected | NOT_MIRRORED:
+            found.append(f"packet to {address} in {name}: FIB {ours}, kernel {theirs}")
     return found
 
 

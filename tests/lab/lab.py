@@ -130,11 +130,11 @@ class Namespace:
 
     def ip_json(self, arguments: str) -> Any:
         """Run ``ip -j`` in the namespace and return what it printed."""
-        return json.loads(run("ip", "-n", self.name, "-j", *arguments.split()) or "[]")
+        return _parsed(run("ip", "-n", self.name, "-j", *arguments.split()) or "[]")
 
-    def ip_batch(self, lines: Sequence[str], *, force: bool = False) -> None:
+    def ip_batch(self, lines: Sequence[str], *options: str, force: bool = False) -> None:
         """Run many ``ip`` commands in one process (``ip -batch``); ``force`` goes on after one that is refused."""
-        command = ["ip", "-n", self.name, *(["-force"] if force else []), "-batch", "-"]
+        command = ["ip", "-n", self.name, *options, *(["-force"] if force else []), "-batch", "-"]
         text = "\n".join(lines) + "\n"
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode not in (0, 1 if force else 0):  # 255: a line that ip does not understand ends the batch
@@ -154,9 +154,7 @@ class Namespace:
             else:
                 said += line
         given = iter(done.stdout.splitlines())
-        return [
-            refused[number] if number in refused else json.loads(next(given)) for number in range(1, len(lines) + 1)
-        ]
+        return [refused[number] if number in refused else _parsed(next(given)) for number in range(1, len(lines) + 1)]
 
     def run(self, *command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
         """Run a command in the namespace and return its output. Raises CommandFailed."""
@@ -220,6 +218,18 @@ class Lab:
         for namespace in reversed(self._namespaces):
             namespace.delete()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _parsed(text: str) -> Any:
+    """Parse what ``ip -j`` prints. Of a route that pushes labels it says "dst" twice: these are its "encap dst"."""
+
+    def told_apart(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            found[f"encap {name}" if name in found else name] = value
+        return found
+
+    return json.loads(text, object_pairs_hook=told_apart)
 
 
 def sweep() -> list[str]:

@@ -262,6 +262,8 @@ def _operations(flags: NDArray[np.integer[Any]], message_type: int, family: int,
         return np.full(len(flags), Op.REMOVE, np.uint8)
     if dump:
         return np.full(len(flags), Op.SEEN, np.uint8)
+    if family == AF_MPLS:  # a label has one route; net/mpls/af_mpls.c knows no flag but REPLACE
+        return np.full(len(flags), Op.SET, np.uint8)
     further = Op.APPEND if family == AF_INET6 else Op.PREPEND
     conditions = [flags & nl.NLM_F_EXCL, flags & nl.NLM_F_REPLACE, flags & nl.NLM_F_APPEND]
     return np.select([bits != 0 for bits in conditions], [Op.SET, Op.REPLACE, Op.APPEND], further).astype(np.uint8)
