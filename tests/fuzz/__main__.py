@@ -106,15 +106,20 @@ def _line(text: str) -> None:
     print(f"{chr(13) if sys.stderr.isatty() else ''}fuzz: {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Run; return 0 where nothing differed, 1 where something did."""
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long (60)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 16), help="the first seed (a random one)")
     parser.add_argument("--seeds", type=int, default=8, help="how many seeds take turns (8)")
     parser.add_argument("--vpp", action="store_true", help="mirror into a real VPP, with vppctl as the witness")
     parser.add_argument("--found", type=Path, default=FOUND, help="where to keep what differs (tests/fuzz/found)")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run; return 0 where nothing differed, 1 where something did."""
+    args = arguments()
     structlog.configure(processors=[_drop])
     seeds = range(args.seed, args.seed + args.seeds)
     began = time.monotonic()

@@ -7,6 +7,7 @@ it does for a busy agent, and is taken in one go.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
@@ -221,8 +222,14 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 def matching(fib: Fib, address: str, table: int = TABLE_MAIN) -> Forwarding | None:
     """Return what the longest prefix that covers an address does."""
-    covering = ((table, key.text) for key in Key.parse(address, table).covering())
-    return next((fib[key] for key in covering if key in fib), None)
+    bits = ipaddress.ip_address(address)
+    covering = [key for key in fib if key[0] == table and bits in _network(key[1])]
+    return fib[max(covering, key=lambda key: _network(key[1]).prefixlen)] if covering else None
+
+
+@functools.cache
+def _network(prefix: str) -> Any:
+    return ipaddress.ip_network(prefix)
 
 
 def _text(packed: bytes) -> str:

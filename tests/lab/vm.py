@@ -198,18 +198,23 @@ def main() -> int:
         print(f"vm: {MISSING}", file=sys.stderr)
         return 1
     with Vm(["sh", "-c", 'exec "$@" 2>&1', "sh", *args.command], memory=args.memory) as vm:
-        reader = threading.Thread(target=_show, args=[vm], daemon=True)
-        reader.start()
-        try:
-            status = vm.wait(args.seconds)
-        except CommandFailed as error:
-            print(f"vm: {error}", file=sys.stderr)
-            return 1
-        reader.join()
-        return status
+        return show(vm, args.seconds)
 
 
-def _show(vm: Vm) -> None:
+def show(vm: Vm, timeout_s: float) -> int:
+    """Show what a guest's command says as it says it, and return its status; 1 where the guest fails."""
+    reader = threading.Thread(target=_copy, args=[vm], daemon=True)
+    reader.start()
+    try:
+        status = vm.wait(timeout_s)
+    except CommandFailed as error:
+        print(f"vm: {error}", file=sys.stderr)
+        return 1
+    reader.join()
+    return status
+
+
+def _copy(vm: Vm) -> None:
     for part in iter(vm.stdout.read1, b""):
         sys.stdout.buffer.write(part)
         sys.stdout.flush()

@@ -92,7 +92,7 @@ def test_a_link_that_regains_its_state_calls_for_routes_that_were_dead_through_i
     world.say(E2)
     assert world.requests == set()
     world.say(E1)
-    assert world.requests == IP_ROUTES
+    assert world.requests == {*IP_ROUTES, Dump.ROUTES_MPLS}
 
 
 def test_a_link_that_revives_during_a_dump_has_it_repeated(world):
