@@ -65,6 +65,8 @@ def _show(status: dict[str, Any]) -> None:
     for family, counts in status["neighbors"].items():
         shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "wanted")
         facts.add_row(f"neighbours {family}", shown)
+    objects = status["objects"]
+    facts.add_row("besides routes", f"{objects['wanted']} wanted, {objects['differing']} differ")
     resync = status["resync"]
     if resync["count"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(resync["last_at"]))

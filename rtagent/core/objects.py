@@ -108,7 +108,8 @@ class Objects:
             elif not self._is_ours(key):
                 continue
             elif may_remove:
-                removals[key.stage].append(ObjectChange(key, before, None))
+                interface = NO_INTERFACE if held is None else held.interface
+                removals[key.stage].append(ObjectChange(key, before, None, interface))
             else:
                 put_off.add(key)
         self._touched = put_off

@@ -97,9 +97,8 @@ class VppSubInterfaces:
         key = change.key
         assert isinstance(key, SubInterface)
         if change.after is None:
-            found = (await self.read(client)).get(key)
-            if found is not None:
-                await client.call("delete_subif", sw_if_index=found.interface)
+            with _ignoring(NO_SUCH_INTERFACE):
+                await client.call("delete_subif", sw_if_index=change.interface)
             return None
         outer, inner = key.tags[0], key.tags[-1] if len(key.tags) > 1 else None
         made = await client.call(
@@ -201,8 +200,9 @@ class VppAddresses:
                 raise
 
 
-async def _interfaces(client: VapiClient) -> list[Any]:
-    return await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=NO_INTERFACE)
+async def _interfaces(client: VapiClient, interface: int = NO_INTERFACE) -> list[Any]:
+    """Return the details of an interface, or of all."""
+    return await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=interface)
 
 
 async def _memberships(client: VapiClient, interfaces: Collection[int]) -> dict[Membership, int]:
@@ -229,9 +229,9 @@ async def _link_local(client: VapiClient, interface: int) -> bytes:
 
 
 async def _set_mtu(client: VapiClient, interface: int, mtu: int) -> None:
-    details = next((row for row in await _interfaces(client) if row.sw_if_index == interface), None)
-    if details is not None and mtu > details.link_mtu:
-        await client.call("hw_interface_set_mtu", sw_if_index=details.sup_sw_if_index, mtu=min(mtu, _MOST_MTU))
+    for details in await _interfaces(client, interface):
+        if mtu > details.link_mtu:
+            await client.call("hw_interface_set_mtu", sw_if_index=details.sup_sw_if_index, mtu=min(mtu, _MOST_MTU))
     await client.call("sw_interface_set_mtu", sw_if_index=interface, mtu=[mtu, 0, 0, 0])
 
 

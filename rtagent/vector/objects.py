@@ -48,6 +48,8 @@ class ObjectChange(NamedTuple):
     key: ObjectKey
     before: object | None
     after: object | None
+    interface: int = NO_INTERFACE
+    """Of what is removed: the data plane's number of the interface that it is, where it is one."""
 
 
 class ObjectAnswer(NamedTuple):

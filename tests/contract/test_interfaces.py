@@ -21,7 +21,7 @@ from rtagent.vector.interfaces import (
 )
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.links import ETH_P_8021AD, ETH_P_8021Q, VlanTag
-from rtagent.vector.objects import ObjectChange, ObjectKey
+from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from tests.contract.planes import FakePlane, Plane, VppPlane
 
 E1 = 2
@@ -50,8 +50,8 @@ def address(text: str, interface: int = E1, table: int = TABLE_MAIN) -> Interfac
 
 
 async def write(sink: FibSink, key: ObjectKey, after: object | None) -> int:
-    held = (await sink.objects()).get(key)
-    return (await sink.write(ObjectChange(key, held.value if held else None, after))).retval
+    held = (await sink.objects()).get(key, Held(None))
+    return (await sink.write(ObjectChange(key, held.value, after, held.interface))).retval
 
 
 async def value(sink: FibSink, key: ObjectKey) -> object | None:

@@ -308,6 +308,7 @@ class FakeVpp(FakeNeighbors):
                 tag=each.tag,
             )
             for number, each in self.interfaces.by_number.items()
+            if request.sw_if_index in (_NONE, number)
         )
 
     def _done(self, request: Any, retval: int = 0, **fields: Any) -> bytes:
