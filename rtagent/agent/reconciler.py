@@ -258,8 +258,7 @@ class Reconciler:
             for start in range(0, len(stage), _OBJECTS_UNDER_WAY):
                 changes = stage[start : start + _OBJECTS_UNDER_WAY]
                 answers = await asyncio.gather(*(self._sink.write(change) for change in changes))
-                for change, answer in zip(changes, answers, strict=True):
-                    self._record_object(change, answer)
+                self._record_objects(changes, answers)
 
     async def _look_at_connected(self, stages: Stages) -> None:
         """Look at the routes that interfaces bring along: they shadow ours, and give way when they go."""
@@ -277,15 +276,19 @@ class Reconciler:
         self._ledger.load(stronger, self._sink.own_source, self._sink.outranks, self._sink.source_name)
         self._ledger.unshadow(free)
 
-    def _record_object(self, change: ObjectChange, answer: ObjectAnswer) -> None:
-        text = self._sink.error_text(answer.retval) if answer.retval else ""
-        self._objects.record(change, answer, text)
-        if answer.retval:
-            self.errors[answer.retval] += 1
+    def _record_objects(self, changes: list[ObjectChange], answers: list[ObjectAnswer]) -> None:
+        refused = []
+        for change, answer in zip(changes, answers, strict=True):
+            text = self._sink.error_text(answer.retval) if answer.retval else ""
+            self._objects.record(change, answer, text)
+            if answer.retval:
+                self.errors[answer.retval] += 1
+                refused.append((change.key, text))
+        self.object_writes += len(changes) - len(refused)
+        if refused:
             self._retry_later()
-            log.warning("objects.change_refused", object=str(change.key), reason=text)
-        else:
-            self.object_writes += 1
+            first, text = refused[0]
+            log.warning("objects.changes_refused", objects=len(refused), first=str(first), reason=text)
 
     async def _wait_written(self) -> None:
         """Return when no plan is under way."""

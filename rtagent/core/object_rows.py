@@ -20,6 +20,7 @@ from rtagent.vector.interfaces import (
 )
 from rtagent.vector.keys import FAMILY_NAMES
 from rtagent.vector.links import ETH_P_8021AD, VlanTag
+from rtagent.vector.neighbors import NeighborKey, NeighborLimitKey
 from rtagent.vector.objects import ObjectKey
 
 
@@ -43,6 +44,10 @@ def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
             return f"{_name(key.interface, interfaces)} table {FAMILY_NAMES[key.family]}"
         case LinkLocal():
             return f"{_name(key.interface, interfaces)} link-local address"
+        case NeighborKey():
+            return f"{_name(key.interface, interfaces)} neighbour {ipaddress.ip_address(key.address)}"
+        case NeighborLimitKey():
+            return f"limit of {FAMILY_NAMES[key.family]} neighbours"
     return str(key)
 
 

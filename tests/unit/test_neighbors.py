@@ -5,6 +5,7 @@ import ipaddress
 import pytest
 
 from rtagent.core.neighbors import HELD_S, Neighbors, Probe, entry_of
+from rtagent.core.object_rows import object_text
 from rtagent.core.objects import Objects
 from rtagent.core.store import Store
 from rtagent.vector.batch import Change, KernelBatch
@@ -302,6 +303,18 @@ def test_neighbours_of_ignored_links_are_none_of_our_business(world):
     world.store.topology.left_alone = frozenset({IFINDEX})
     world.say(neighbor())
     assert world.held == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (KEY, "eth0 neighbour 10.0.0.2"),
+        (NeighborKey(9, bytes(15) + b"\1"), "#9 neighbour ::1"),
+        (NeighborLimitKey(AF_INET6), "limit of inet6 neighbours"),
+    ],
+)
+def test_neighbours_have_words(key, text):
+    assert object_text(key, {INTERFACE: "eth0"}) == text
 
 
 def test_room_is_made_before_it_is_needed(world):
