@@ -7,6 +7,11 @@ from tests.lab.birds import RELEASES, BirdRelease
 
 pytest_plugins = ["tests.guest"]
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--routes", type=int, metavar="N", help="how many routes, where a topology has many")
+
+
 settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=100, database=None)
 settings.load_profile("rtagent")
 
