@@ -13,7 +13,7 @@ from tests.lab.lab import Lab, Namespace, wait_for
 COMMON = """
 router id {id};
 protocol device {{}}
-protocol bfd {{ interface "*" {{ interval 50 ms; multiplier 3; }}; }}
+protocol bfd {{ interface "*" {{ interval 400 ms; multiplier 10; }}; }}
 template bgp mesh {{
     local as 65000; direct; bfd; password "secret"; graceful restart;
     connect delay time 1; connect retry time 1; error wait time 1, 2;
@@ -73,6 +73,7 @@ class Pair:
         self.left.start()
         wait_for(lambda: self.left.established(["right"]), "the session")
         wait_for(lambda: "203.0.113.0/25" in self.left.ctl("show route"), "the right one's route")
+        wait_for(lambda: "198.51.100.0/24" in self.right.ctl("show route"), "the left one's route")
         wait_for(lambda: "203.0.113.128/25" in self.left.ctl("show route filtered"), "the refused route")
         wait_for(lambda: " Up " in self.left.ctl("show bfd sessions"), "the BFD session")
 

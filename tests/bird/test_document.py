@@ -52,4 +52,4 @@ def test_every_example_runs_and_shows_what_it_says() -> None:
                 code = code.replace(path, str(here))
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
             assert (0, "") == (done.returncode, done.stderr)
-            assert [] == [text for text in shown if text.replace("2.0.12", version) not in done.stdout]
+            assert [] == [text for text in shown if text.replace("2.0.12", version) not in done.stdout], done.stdout
