@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rtagent.vector.encaps import KernelEncap
 from rtagent.vector.keys import TABLE_MAIN, Key, Keys
 from rtagent.vector.nexthops import Kind, Nexthop, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import Op, RouteDelta, RouteVector
@@ -24,9 +25,14 @@ class Route(NamedTuple):
     protocol: int = 4
 
 
-def group(*ways: str, kind: Kind = Kind.UNICAST, nhid: int = 0, unsupported: str = "") -> NexthopGroup:
-    """Return the group of ways written as ``gateway@ifindex*weight`` (``@3``, ``10.0.0.2@2*3``, …); ``!`` is dead."""
-    return NexthopGroup(kind, tuple(map(way, ways)), nhid, unsupported)
+def group(
+    *ways: str, kind: Kind = Kind.UNICAST, nhid: int = 0, unsupported: str = "", encap: KernelEncap | None = None
+) -> NexthopGroup:
+    """Return the group of ways written as ``gateway@ifindex*weight`` (``@3``, ``10.0.0.2@2*3``, …); ``!`` is dead.
+
+    All of them encapsulate alike.
+    """
+    return NexthopGroup(kind, tuple(way(text)._replace(encap=encap) for text in ways), nhid, unsupported)
 
 
 def way(text: str) -> Nexthop:

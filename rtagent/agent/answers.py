@@ -161,6 +161,7 @@ class Answers:
                 "pairs": dict(settings.pairs),
                 "ignore": list(settings.ignore),
                 "interfaces": settings.interfaces,
+                "srv6_source": settings.srv6_source.hex(),
             }
         }
 

@@ -31,7 +31,7 @@ from rtagent.wire.journal import Kind, Record
 
 log = structlog.get_logger()
 
-SETTINGS = ("dataplane", "pairs", "ignore", "interfaces")
+SETTINGS = ("dataplane", "pairs", "ignore", "interfaces", "srv6_source")
 """What of the settings bears on decisions."""
 _END_BYTES = 64
 """Kept free for the record that says that the journal is full."""
@@ -58,6 +58,7 @@ class Journal:
     def configured(self, settings: Settings) -> None:
         """The mirror has these settings from now on."""
         told = {name: value for name, value in asdict(settings).items() if name in SETTINGS}
+        told["srv6_source"] = settings.srv6_source.hex()
         self._write(Kind.SETTINGS, wire.encode_json(told | {"version": rtagent.__version__}))
 
     def joined(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from rtagent.agent.pairs import Pair, join, memory_ports
 from rtagent.agent.settings import Settings
+from rtagent.core.encap_objects import EncapObjects
 from rtagent.core.interfaces import Interfaces
 from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
@@ -42,7 +43,7 @@ class Mirror:
         self._interfaces = Interfaces(self.store, self.objects)
         self.neighbors = Neighbors(self.store, asks=settings.dataplane == "vpp")  # a shadow leaves the kernel alone
         self.objects.own(NeighborKey, self.neighbors.owns)
-        self._wants: tuple[Wants, ...] = (self._interfaces, self.neighbors)
+        self._wants: tuple[Wants, ...] = (self._interfaces, self.neighbors, EncapObjects(self.store, self.objects))
         self._found_links: Mapping[str, int] = {}
         self._wants_all = True
 
@@ -65,9 +66,10 @@ class Mirror:
         self._interfaces.ports = joined.ports if follows else {}
         self._wants_all = True
         left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
-        if joined.interfaces == topology.pairs and left_alone == topology.left_alone:
+        source = self.settings.srv6_source
+        if (joined.interfaces, left_alone, source) == (topology.pairs, topology.left_alone, topology.srv6_source):
             return False
-        topology.pairs, topology.left_alone = joined.interfaces, left_alone
+        topology.pairs, topology.left_alone, topology.srv6_source = joined.interfaces, left_alone, source
         self.store.topology_changed()
         return True
 

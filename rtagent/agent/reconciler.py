@@ -228,15 +228,16 @@ class Reconciler:
     async def _round(self, group: asyncio.TaskGroup) -> None:
         heard_at, self._heard_at = self._heard_at, None
         self._rounds_begun += 1
-        self._before_round()
-        changes = self._objects.changes(may_remove=self._may_remove())
-        await self._write_objects(changes.before_routes)
-        await self._look_at_connected(changes.before_routes)
         if self._tap:
             self._tap.round_began()
         if self._may_remove():
             self._ledger.release()
-        for rows in slices(self._store.take_touched(), self._store.rib.table.size):
+        touched = slices(self._store.take_touched(), self._store.rib.table.size)
+        self._before_round()  # after the taking: what comes while objects are written may need others, and waits
+        changes = self._objects.changes(may_remove=self._may_remove())
+        await self._write_objects(changes.before_routes)
+        await self._look_at_connected(changes.before_routes)
+        for rows in touched:
             decision = self._ledger.decide(rows, may_remove=self._may_remove())
             number = self._tap.decided(decision.plan) if self._tap else 0
             if len(decision.rows):
@@ -275,6 +276,7 @@ class Reconciler:
             self._tap.unshadowed(table.keys.take(free))
         self._ledger.load(stronger, self._sink.own_source, self._sink.outranks, self._sink.source_name)
         self._ledger.unshadow(free)
+        self.wake()
 
     def _record_objects(self, changes: list[ObjectChange], answers: list[ObjectAnswer]) -> None:
         refused = []

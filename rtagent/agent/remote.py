@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rtagent.agent.control import PROTOCOL
 from rtagent.core.sink import Disconnected, Plan
-from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath, FibVector, Port
+from rtagent.vector.fib import FibEntries, FibVector, Port
 from rtagent.vector.keys import Keys
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
+from rtagent.wire.journal import entry_fields, entry_of
 
 _LINE_BYTES = 16 * 1024 * 1024
 
@@ -81,7 +82,7 @@ def packed(held: FibVector, entries: FibEntries) -> dict[str, Any]:
     used, entry = np.unique(held.entry, return_inverse=True)
     message = {name: _text(column) for name, column in columns.items()}
     message["entry"] = _text(entry.astype(np.int32))
-    return message | {"entries": [_entry_message(entries[number]) for number in used.tolist()]}
+    return message | {"entries": [entry_fields(entries[number]) for number in used.tolist()]}
 
 
 def _text(column: NDArray[Any]) -> str:
@@ -94,24 +95,9 @@ def unpacked(message: Mapping[str, Any], entries: FibEntries) -> FibVector:
     def column(name: str, dtype: type) -> NDArray[Any]:
         return np.frombuffer(base64.b64decode(message[name]), dtype)
 
-    known = np.array([entries.intern(_entry(entry)) for entry in message["entries"]], np.int32)
+    known = np.array([entries.intern(entry_of(entry)) for entry in message["entries"]], np.int32)
     keys = Keys(column("hi", np.uint64), column("lo", np.uint64), column("meta", np.uint64))
     return FibVector(keys, known[column("entry", np.int32)], column("source", np.uint8))
-
-
-def _entry_message(entry: FibEntry) -> list[Any]:
-    return [entry.kind, [[path.via.hex(), *path[1:]] for path in entry.paths]]
-
-
-def _entry(message: list[Any]) -> FibEntry:
-    kind, paths = message
-    return FibEntry(
-        FibKind(kind),
-        tuple(
-            FibPath(bytes.fromhex(via), interface, weight, tuple(labels), family)
-            for via, interface, weight, labels, family in paths
-        ),
-    )
 
 
 class RemoteFib:

@@ -251,8 +251,9 @@ def _make_sink(settings: Settings, entries: FibEntries) -> FibSink:
 def _settings(before: Settings, record: Record) -> Settings:
     told = wire.decode_json(record.body)
     kept = {name: getattr(before, name) for name in Settings.__slots__}
-    given = {name: told[name] for name in SETTINGS}
-    return Settings(**kept | given | {"ignore": tuple(told["ignore"])})
+    given = {name: told[name] for name in SETTINGS if name in told}
+    source = bytes.fromhex(told.get("srv6_source", ""))  # a journal of an earlier version does not tell it
+    return Settings(**kept | given | {"ignore": tuple(told["ignore"]), "srv6_source": source})
 
 
 def _datagrams(record: Record) -> Datagrams:

@@ -58,6 +58,8 @@ class Settings:
     """Globs of links whose routes are not mirrored."""
     interfaces: bool = True
     """Whether the data plane's interfaces follow the links that they are paired with, not only routes."""
+    srv6_source: bytes = b""
+    """The packed source of segment routing headers; empty: as the kernel chooses it."""
     netns: str | None = None
     receive_buffer_bytes: int = 128 * 1024 * 1024
     """The default holds some 320 000 queued route notifications."""
@@ -162,6 +164,19 @@ def listen_address(value: Any) -> str:
     return value
 
 
+def inet6_source(value: Any) -> bytes:
+    """Check an IPv6 address that packets may come from; return it packed. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError
+    try:
+        address = ipaddress.IPv6Address(value)
+    except ValueError:
+        raise ValueError from None
+    if address.is_unspecified or address.is_multicast or address.is_link_local or address.is_loopback:
+        raise ValueError("packets cannot come from there")
+    return address.packed
+
+
 _SCHEMA: dict[str, dict[str, Key]] = {
     "dataplane": {
         "kind": Key("dataplane", one_of("vpp", "memory"), '"vpp" or "memory"'),
@@ -170,6 +185,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
     "mirror": {
         "interfaces": Key("interfaces", boolean, "true or false"),
         "ignore": Key("ignore", texts, 'a list of link names or globs, such as ["docker0", "cali*"]'),
+        "srv6_source": Key("srv6_source", inet6_source, 'an IPv6 address of this router, such as "2001:db8::1"'),
     },
     "kernel": {
         "netns": Key("netns", text, 'a network namespace\'s name or path, such as "dataplane"'),

@@ -74,6 +74,7 @@ async def settings_like_the_agent(args: argparse.Namespace) -> Settings:
                 pairs=told["pairs"],
                 ignore=tuple(told["ignore"]),
                 interfaces=told["interfaces"],
+                srv6_source=bytes.fromhex(told["srv6_source"]),
             )
     except (Unreachable, RequestRefused):
         return settings

@@ -133,7 +133,11 @@ class Explanation:
             if kind is Kind.LOCAL:
                 return Step("resolution", False, "an address of the router itself: its pair has it, too"), NO_ENTRY
             return Step("resolution", False, "not mirrored: by [mirror] ignore, or not a kind that is"), NO_ENTRY
-        texts = [f"{_address(way.via)}dev {self._links.get(way.ifindex, way.ifindex)}" for way in ways]
+        texts = [
+            f"{f'encap {way.encap.text} ' if way.encap else ''}{_address(way.via)}"
+            f"dev {self._links.get(way.ifindex, way.ifindex)}"
+            for way in ways
+        ]
         return Step("resolution", True, f"{kind.name.lower()} {', '.join(texts)}".strip()), int(entry)
 
     def _entry_step(self, held: Held, key: Key, wanted: int) -> tuple[Step, FibEntry | None]:
@@ -216,12 +220,16 @@ def _interface_step(ways: list[FibPath], held: Held) -> Step:
 
 def entry_text(entry: FibEntry, ports: Mapping[int, Port]) -> str:
     """Return an entry in one line."""
-    ways = [
-        f"{_address(path.via)}dev {ports[path.interface].name if path.interface in ports else path.interface}"
-        + (f" labels {'/'.join(map(str, path.labels))}" if path.labels else "")
-        for path in entry.paths
-    ]
-    return f"{entry.kind.name.lower()} {', '.join(ways)}".strip()
+    return f"{entry.kind.name.lower()} {', '.join(_path_text(path, ports) for path in entry.paths)}".strip()
+
+
+def _path_text(path: FibPath, ports: Mapping[int, Port]) -> str:
+    if path.encap:
+        return f"encap {path.encap.text}"
+    labels = f" labels {'/'.join(map(str, path.labels))}" if path.labels else ""
+    return (
+        f"{_address(path.via)}dev {ports[path.interface].name if path.interface in ports else path.interface}{labels}"
+    )
 
 
 def question(text: str, table: int) -> tuple[Key, bool]:

@@ -15,9 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.core.encaps import Origin, wrap
+from rtagent.vector.encaps import Encap
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, State
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
-from rtagent.vector.links import Link
+from rtagent.vector.links import Address, Link
 from rtagent.vector.nexthops import NH_DEAD, Kind, Nexthop, NexthopGroup, NexthopGroups, NexthopObject
 
 FAMILIES = (AF_INET, AF_INET6, AF_MPLS)
@@ -60,6 +62,9 @@ class Topology:
         """Kernel ifindex to data plane interface."""
         self.left_alone: frozenset[int] = frozenset()
         """Links whose routes are none of our business ([mirror] ignore)."""
+        self.addresses: Mapping[tuple[object, ...], Address] = {}
+        self.srv6_source = b""
+        """The source of segment routing headers, empty where it is chosen as the kernel does ([mirror] srv6_source)."""
 
     def nexthops_of(self, group: NexthopGroup) -> tuple[Kind, tuple[Nexthop, ...], str]:
         """Return kind, nexthops and what is unsupported, nexthop objects looked up.
@@ -99,6 +104,11 @@ class Topology:
             return f"{link.name} has no carrier"
         return ""
 
+    @property
+    def origin(self) -> Origin:
+        """Where encapsulated packets come from."""
+        return Origin(self.links, self.addresses.values(), self.srv6_source)
+
     def _ignores_linkdown(self, family: int, ifindex: int) -> bool:
         if family == AF_MPLS:
             return True  # without a policy (mpls_output_possible in net/mpls/af_mpls.c)
@@ -128,6 +138,8 @@ class Resolver:
         self._entries = entries
         self.local_entry = entries.intern(FibEntry(FibKind.LOCAL))
         self._reasons: dict[str, int] = {"": 0}
+        self.generation = 0
+        """Changes whenever what a group resolves to may have changed, or which group an id means."""
         self.reasons = [""]
         """Texts by number: a column of reasons is a column of these numbers."""
         shape = (len(FAMILIES), 64)
@@ -140,9 +152,11 @@ class Resolver:
     def invalidate(self) -> None:
         """Links, pairs or nexthop objects have changed."""
         self._stale = True
+        self.generation += 1
 
     def forget(self, freed: list[int]) -> None:
         """These groups were freed: their ids may come to mean others."""
+        self.generation += 1
         self._state[:, [group for group in freed if group < self._state.shape[1]]] = _UNKNOWN
 
     def take_changed(self) -> set[int]:
@@ -214,6 +228,19 @@ class Resolver:
             return Resolution(NO_ENTRY, State.ABSENT)
         return self._resolve_ways(ways, family)
 
+    def encaps(self, group: NexthopGroup, family: int) -> set[Encap]:
+        """Return what routes of a family through this group leave through, be a nexthop alive or not."""
+        topology = self._topology
+        kind, ways, unsupported = topology.nexthops_of(group)
+        if unsupported or kind is not Kind.UNICAST or any(way.ifindex in topology.left_alone for way in ways):
+            return set()
+        made = (
+            wrap(way.encap, way.ifindex, family, topology.origin).encap
+            for way in ways
+            if way.encap is not None and way.ifindex in topology.links
+        )
+        return {encap for encap in made if encap is not None}
+
     def _resolve_ways(self, ways: tuple[Nexthop, ...], family: int) -> Resolution:
         topology = self._topology
         dead = {way: why for way in ways if (why := topology.why_dead(way, family))}
@@ -221,17 +248,24 @@ class Resolver:
         if not alive:
             why = "; ".join(sorted(set(dead.values()))) or "it has no next hop"
             return Resolution(NO_ENTRY, State.PARKED, f"no usable next hop: {why}")
-        unpaired = sorted({topology.links[way.ifindex].name for way in alive if way.ifindex not in topology.pairs})
+        plain = [way for way in alive if way.encap is None]
+        unpaired = sorted({topology.links[way.ifindex].name for way in plain if way.ifindex not in topology.pairs})
         if unpaired:
             return Resolution(NO_ENTRY, State.PARKED, f"no pair for {', '.join(unpaired)}")
         if any(len(way.labels) > _MAX_LABELS for way in alive):
             return Resolution(NO_ENTRY, State.UNSUPPORTED, f"more than {_MAX_LABELS} labels")
         weights: dict[FibPath, int] = {}
         for way in alive:
-            payload = 0 if way.via else _payload(family)
-            path = FibPath(way.via, topology.pairs[way.ifindex], 1, way.labels, payload)
+            if way.encap is None:
+                payload = 0 if way.via else _payload(family)
+                path = FibPath(way.via, topology.pairs[way.ifindex], 1, way.labels, payload)
+            else:
+                encap, state, reason = wrap(way.encap, way.ifindex, family, topology.origin)
+                if encap is None:
+                    return Resolution(NO_ENTRY, state, reason)
+                path = FibPath(family=_payload(family), encap=encap)
             weights[path] = weights.get(path, 0) + way.weight
-        if len({(path.via, path.interface) for path in weights}) < len(weights):
+        if len({(path.via, path.interface, path.encap) for path in weights}) < len(weights):
             return Resolution(NO_ENTRY, State.UNSUPPORTED, "two next hops differ only in their labels")
         scaled = scaled_weights(list(weights.values()))
         paths = tuple(path._replace(weight=weight) for path, weight in zip(weights, scaled, strict=True))

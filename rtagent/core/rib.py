@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
 from rtagent.vector.keys import AF_INET6, Key, Keys
-from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, NexthopGroup, NexthopGroups
+from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, Nexthop, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
 _ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
@@ -282,10 +282,10 @@ class Rib:
         if gone is not None:
             return entries[:gone] + entries[gone + 1 :]
         if merges:
-            ways = {(way.via, way.ifindex) for way in self.groups[entry.group].nexthops}
+            ways = {_identity(way) for way in self.groups[entry.group].nexthops}
             for index in rank:
                 group = self.groups[entries[index].group]
-                left = tuple(way for way in group.nexthops if (way.via, way.ifindex) not in ways)
+                left = tuple(way for way in group.nexthops if _identity(way) not in ways)
                 if len(left) < len(group.nexthops):
                     shrunk = entries[index]._replace(group=self.groups.intern(group._replace(nexthops=left)))
                     return entries[:index] + ([shrunk] if left else []) + entries[index + 1 :]
@@ -336,6 +336,11 @@ class Rib:
         """Whether an IPv6 entry joins others in a multipath route (rt6_qualify_for_ecmp in include/net/ip6_route.h)."""
         group = self.groups[entry.group]
         return not group.nhid and entry.protocol != RTPROT_RA and any(way.via for way in group.nexthops)
+
+
+def _identity(way: Nexthop) -> tuple[object, ...]:
+    """Return what tells the next hops of an IPv6 multipath route apart (rt6_duplicate_nexthop in net/ipv6/route.c)."""
+    return way.via, way.ifindex, way.labels, way.encap
 
 
 def _as_if_alive(group: NexthopGroup) -> NexthopGroup:

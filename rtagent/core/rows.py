@@ -29,14 +29,17 @@ def address_text(packed: bytes) -> str | None:
 
 
 def path_row(path: FibPath, interfaces: Mapping[int, str]) -> Row:
-    """Return one path; an interface that has no name (any more) shows as its number."""
+    """Return one path; an interface that has no name (any more) shows as its number.
+
+    A path that encapsulates has ``encap``, in the words of ``ip route``.
+    """
     name = interfaces.get(path.interface) or (None if path.interface == NO_INTERFACE else f"#{path.interface}")
     return {
         "via": address_text(path.via),
         "interface": name,
         "weight": path.weight,
         "labels": list(path.labels),
-    }
+    } | ({"encap": path.encap.text} if path.encap else {})
 
 
 def entry_row(key: Key, entry: FibEntry, interfaces: Mapping[int, str], state: str, reason: str) -> Row:
@@ -69,6 +72,7 @@ def group_paths(group: NexthopGroup, links: Mapping[int, str]) -> list[Row]:
             "weight": way.weight,
             "labels": list(way.labels),
         }
+        | ({"encap": way.encap.text} if way.encap else {})
         for way in group.nexthops
     ]
 

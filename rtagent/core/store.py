@@ -48,6 +48,7 @@ class Store:
         self.rib = Rib(groups, self.topology.is_dead)
         self.resolver = Resolver(self.topology, groups, entries)
         self.addresses: dict[RowKey, Address] = {}
+        self.topology.addresses = self.addresses
         self.neighbors: dict[RowKey, Neighbor] = {}
         self.rules: dict[RowKey, Rule] = {}
         self.unsupported: dict[RowKey, UnsupportedRoute] = {}
@@ -211,13 +212,21 @@ class Store:
     def _address_changed(self, change: Change) -> None:
         address = change.row
         assert isinstance(address, Address)
-        known = row_key(address) in self.addresses
+        before = self.addresses.get(row_key(address))
+        known = before is not None
         _kept(self.addresses, change)
+        if address.family == AF_INET6 and self._encapsulates and before != self.addresses.get(row_key(address)):
+            self.topology_changed()  # the source of a segment routing header may be another one
         routes = frozenset({_ROUTE_DUMP[address.family]})
         if change.gone and known:
             self._requests |= routes
         elif not change.gone and not known:
             self._request(address.ifindex, routes, flags=NH_DEAD)
+
+    @property
+    def _encapsulates(self) -> bool:
+        objects = self.topology.nexthops.values()
+        return bool(self.groups.encapsulated) or any(known.nexthop.encap for known in objects)
 
     def _inet6_link_changed(self, change: Change) -> None:
         """IPv6 nexthops over the link die, or come to life, without a word where it has no IPv6 address."""

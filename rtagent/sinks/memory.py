@@ -173,7 +173,13 @@ class MemoryFib:
         interfaces = {port.interface for port in self._ports.values()} | {NO_INTERFACE}
         interfaces |= {held.interface for held in self._objects.values()}
         for number in range(len(self._usable), len(self.entries)):
-            self._usable.append(all(path.interface in interfaces for path in self.entries[number].paths))
+            paths = self.entries[number].paths
+            self._usable.append(
+                all(
+                    path.interface in interfaces and (path.encap is None or path.encap in self._objects)
+                    for path in paths
+                )
+            )
 
     def _holds(self, key: Key) -> bool:
         row = int(self._table.find(Keys.of([key]))[0])

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
+from rtagent.sinks.vpp_encaps import VppEncaps
 from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
@@ -36,10 +37,11 @@ from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.vapi.encaps import STEERING_TABLE
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.hosts import with_attached_hosts
 from rtagent.wire.vapi.paths import PathLists
-from rtagent.wire.vapi.retvals import NO_SUCH_FIB, retval_text
+from rtagent.wire.vapi.retvals import ENTRY_ALREADY_EXISTS, NO_SUCH_FIB, retval_text
 from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
 
 _PRIORITY = 0x88
@@ -61,6 +63,9 @@ _TABLE_SHIFT = np.uint64(16)
 _META_MASK = np.uint64(0xFFFF)
 
 
+_NOT_FOR_ROUTES = (STEERING_TABLE, 0xFFFF_FFFF)
+"""Ours, and the number that all of VPP's hidden tables share."""
+
 _WRITER_OF = {kind: writer for writer in WRITERS for kind in writer.kinds}
 
 
@@ -80,6 +85,7 @@ class VppFib:
         self._name = source_name
         self._paths = PathLists(entries)
         self._labels = VppLabels(entries, self._paths)
+        self._encaps = VppEncaps(self._paths)
         self._client: VapiClient | None = None
         self._sources: dict[int, _Source] = {}
         self._own_source = _NO_SOURCE
@@ -128,6 +134,7 @@ class VppFib:
                 await listener.subscribe(client)
             await self._read_ports(client)
             await self._read_tables(client)
+            await self._encaps.learn(client)
         except Refused as refused:
             await self.close()
             raise Disconnected(f"VPP does not let us start: {refused}") from None
@@ -213,15 +220,19 @@ class VppFib:
                 held |= await writer.read(client)
             except Refused as refused:
                 raise Disconnected(f"VPP does not tell what it holds: {refused}") from None
+        self._encaps.read(held)
         return held
 
     async def write(self, change: ObjectChange) -> ObjectAnswer:
         """Write an object by the writer of its kind."""
         client = self._connected()
+        if self._encaps.is_taken(change):
+            return ObjectAnswer(ENTRY_ALREADY_EXISTS)
         try:
             interface = await _WRITER_OF[type(change.key)].write(client, change)
         except Refused as refused:
             return ObjectAnswer(refused.retval)
+        self._encaps.written(change, interface)
         if isinstance(change.key, Table):
             await self._read_tables(client)
         return ObjectAnswer(0, NO_INTERFACE if interface is None else interface)
@@ -316,7 +327,11 @@ class VppFib:
 
     async def _read_tables(self, client: VapiClient) -> None:
         ip = await client.dump("ip_table_dump", "ip_table_details")
-        self._tables = {(AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id) for row in ip}
+        self._tables = {
+            (AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id)
+            for row in ip
+            if row.table.table_id not in _NOT_FOR_ROUTES
+        }
         await self._labels.learn(client)
 
     async def _read_labels(self, client: VapiClient) -> FibVector:
@@ -343,7 +358,7 @@ class VppFib:
         main = np.uint64(TABLE_MAIN) << _TABLE_SHIFT
         meta = np.where(keys.table == 0, keys.meta | main, keys.meta)
         moved = FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
-        return with_attached_hosts(moved, self.entries)
+        return with_attached_hosts(moved, self.entries, self._paths.encaps)
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
         for number in np.unique(keys.meta >> _BYTE).tolist():

@@ -11,6 +11,8 @@ from typing import Protocol
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_interfaces import VppAddresses, VppSettings, VppSubInterfaces, VppTables
 from rtagent.sinks.vpp_neighbors import NeighborWriter
+from rtagent.sinks.vpp_sr import VppPolicies
+from rtagent.sinks.vpp_tunnels import VppTunnels
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 
 
@@ -44,7 +46,15 @@ class ObjectListener(Protocol):
 
 _NEIGHBORS = NeighborWriter()
 
-WRITERS: tuple[ObjectWriter, ...] = (VppTables(), VppSubInterfaces(), VppSettings(), VppAddresses(), _NEIGHBORS)
+WRITERS: tuple[ObjectWriter, ...] = (
+    VppTables(),
+    VppSubInterfaces(),
+    VppPolicies(),
+    VppTunnels(),
+    VppSettings(),
+    VppAddresses(),
+    _NEIGHBORS,
+)
 """In no order: the stages of the keys say what is written first."""
 LISTENERS: Mapping[str, ObjectListener] = {listener.event: listener for listener in (_NEIGHBORS,)}
 """By their messages."""

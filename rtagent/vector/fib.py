@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 from rtagent.vector.links import VlanTag
+
+if TYPE_CHECKING:
+    from rtagent.vector.encaps import Encap  # which are objects, which know NO_INTERFACE
 
 NO_ENTRY = -1
 """The entry id of a row that is not there (a plan: remove it)."""
@@ -59,6 +62,8 @@ class FibPath(NamedTuple):
     """Labels pushed, outermost first; on a label entry, what the label is swapped to."""
     family: int = 0
     """The payload's family where it is not told by ``via`` (an attached path, a pop): AF_INET, AF_INET6; else 0."""
+    encap: Encap | None = None
+    """What the path leaves through instead of a next hop and an interface, which are then neither here nor there."""
 
 
 class FibEntry(NamedTuple):
@@ -85,13 +90,18 @@ class FibEntries:
         """Return the id of this entry, the same for equal entries (paths are put in order)."""
         entry_id = self._ids.get(entry)
         if entry_id is None:
-            entry = FibEntry(entry.kind, tuple(sorted(entry.paths)))
+            entry = FibEntry(entry.kind, tuple(sorted(entry.paths, key=_rank)))
             entry_id = self._ids.get(entry)
             if entry_id is None:
                 entry_id = len(self._entries)
                 self._entries.append(entry)
                 self._ids[entry] = entry_id
         return entry_id
+
+
+def _rank(path: FibPath) -> tuple[Any, ...]:
+    """Return what paths are sorted by: encapsulations are of several types, which do not compare."""
+    return (*path[:-1], repr(path.encap) if path.encap else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Link(NamedTuple):
     operstate: int = OPER_UNKNOWN
     vlan_protocol: int = 0
     """The ethertype of a VLAN's tag, else 0."""
+    external: bool = False
+    """Whether a tunnel device takes its addresses from the routes (collect metadata, ``encap ip``)."""
 
     @property
     def up(self) -> bool:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.vector.encaps import KernelEncap
+
 NO_GROUP = -1
 """The group id of a row that holds no route."""
 
@@ -49,6 +51,8 @@ class Nexthop(NamedTuple):
     """NH_DEAD and NH_ONLINK only: what cannot be derived from the link."""
     nhid: int = 0
     """The id of the nexthop object that the route named, 0 where it named none."""
+    encap: KernelEncap | None = None
+    """What is put around the packet (labels apart)."""
 
 
 class NexthopGroup(NamedTuple):
@@ -71,6 +75,8 @@ class NexthopGroups:
         self.changes = 0
         """How often a group came or went."""
         self._ids: dict[NexthopGroup, int] = {}
+        self.encapsulated: set[int] = set()
+        """The ids of groups with a nexthop that encapsulates (labels apart): few, or none."""
         self._groups: list[NexthopGroup | None] = []
         self._free: list[int] = []
 
@@ -95,6 +101,8 @@ class NexthopGroups:
                 self._groups.append(group)
             self._ids[group] = group_id
             self.changes += 1
+            if any(way.encap for way in group.nexthops):
+                self.encapsulated.add(group_id)
         return group_id
 
     def items(self) -> list[tuple[int, NexthopGroup]]:
@@ -111,6 +119,7 @@ class NexthopGroups:
             self._groups[number] = None
         self._free.extend(freed)
         self.changes += len(freed)
+        self.encapsulated.difference_update(freed)
         return freed
 
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.vector.encaps import Encap, SrPolicy, Tunnel
 from rtagent.vector.fib import FibEntry, FibKind, FibPath
 from rtagent.vector.keys import Keys
 from rtagent.wire.errors import MalformedMessage
@@ -201,7 +202,13 @@ def decode_json(body: bytes) -> Any:
 
 def entry_fields(entry: FibEntry) -> list[Any]:
     """Return an entry as JSON holds it."""
-    return [entry.kind, [[p.via.hex(), p.interface, p.weight, list(p.labels), p.family] for p in entry.paths]]
+    return [
+        entry.kind,
+        [
+            [path.via.hex(), path.interface, path.weight, list(path.labels), path.family, *_encap_fields(path.encap)]
+            for path in entry.paths
+        ],
+    ]
 
 
 def entry_of(fields: list[Any]) -> FibEntry:
@@ -209,6 +216,27 @@ def entry_of(fields: list[Any]) -> FibEntry:
     kind, paths = fields
     return FibEntry(
         FibKind(kind),
-        tuple(FibPath(bytes.fromhex(via), interface, weight, tuple(labels), family)
-              for via, interface, weight, labels, family in paths),
+        tuple(FibPath(bytes.fromhex(via), interface, weight, tuple(labels), family, _encap_of(*encap))
+              for via, interface, weight, labels, family, *encap in paths),
     )  # fmt: skip
+
+
+def _encap_fields(encap: Encap | None) -> list[Any]:
+    """Return a word and the fields, or nothing."""
+    match encap:
+        case SrPolicy():
+            return ["sr", [[segment.hex() for segment in encap.segments], encap.source.hex(), *encap[2:]]]
+        case Tunnel():
+            return ["tunnel", [encap.source.hex(), encap.destination.hex(), *encap[2:]]]
+    return []
+
+
+def _encap_of(word: str = "", fields: Sequence[Any] = ()) -> Encap | None:
+    match word:
+        case "sr":
+            segments, source, *rest = fields
+            return SrPolicy(tuple(map(bytes.fromhex, segments)), bytes.fromhex(source), *rest)
+        case "tunnel":
+            source, destination, *rest = fields
+            return Tunnel(bytes.fromhex(source), bytes.fromhex(destination), *rest)
+    return None

@@ -19,6 +19,7 @@ from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.keys import AF_INET6, AF_MPLS, Key
 from rtagent.wire.vapi.definitions import REQUIRED, Messages, MessageTable
 from rtagent.wire.vapi.framing import FRAME_BYTES, framed
+from tests.fakes.encaps import FakeEncaps
 from tests.fakes.interfaces import Interfaces
 from tests.fakes.neighbors import FakeNeighbors
 
@@ -165,9 +166,6 @@ class FakeVpp(FakeNeighbors):
         self.keepalives = 0
         self.forget()
         self._messages = messages()
-        self._handlers = {
-            number: getattr(self, f"_{name}", None) for number, name in self._messages.names.items()
-        }  # fmt: skip
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -181,6 +179,7 @@ class FakeVpp(FakeNeighbors):
         self.label_interfaces: set[int] = set()
         self.interfaces = Interfaces(self.ports)
         self.forget_neighbors()
+        self.encaps = FakeEncaps(self._pack, self.interfaces)
 
     async def start(self) -> None:
         """Serve."""
@@ -249,7 +248,8 @@ class FakeVpp(FakeNeighbors):
         number = int.from_bytes(message[:2], "big")
         if number == 15:
             return framed(welcome(int.from_bytes(message[2:6], "big"), self.crcs))
-        handler = self._handlers[number]
+        called = f"_{self._messages.names[number]}"
+        handler = getattr(self, called, None) or getattr(self.encaps, called, None)
         assert handler is not None, self._messages.names[number]
         if number in (self._number("ip_route_add_del_v2"), self._number("ip_route_lookup_v2")):
             return handler(message)
@@ -441,7 +441,7 @@ class FakeVpp(FakeNeighbors):
         if is_add and not paths:
             return -52
         interfaces = {int.from_bytes(paths[at : at + 4], "big") for at in range(0, len(paths), _PATH_BYTES)}
-        return 0 if interfaces <= {*self.ports.values(), _NONE} else -54
+        return 0 if interfaces <= {*self.ports.values(), *self.encaps.tunnels, _NONE} else -54
 
     def _ip_route_lookup_v2(self, message: bytes) -> bytes:
         _, _, context, table, exact, is_ip6, address, length = struct.unpack(">HIIIBB16sB", message)

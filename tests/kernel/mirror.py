@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtagent.agent.pairs import join, memory_ports
 from rtagent.agent.reconciler import Reconciler
+from rtagent.core.encap_objects import EncapObjects
 from rtagent.core.ledger import Ledger
 from rtagent.core.objects import Objects
 from rtagent.core.rows import Rows
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 class Path(NamedTuple):
-    """A way out as tests write it."""
+    """A way out as tests write it; of one that encapsulates, ``dev`` is the encapsulation."""
 
     via: str
     dev: str
@@ -82,9 +83,11 @@ class Mirror:
         self.source = KernelSource(
             self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
         )
+        encaps = EncapObjects(self.store, self.objects)
         self.reconciler = Reconciler(
             self.store, self.ledger, self.objects, self.sink,
             may_remove=lambda: self.source.in_sync, on_connected=self._join_pairs,
+            before_round=lambda: encaps.update(self.objects, self.store.take_changed()),
         )  # fmt: skip
         self.store.on_links_changed = self.sink.on_ports_changed = self._join_pairs
         self._pairs = dict(pairs or {})
@@ -133,7 +136,7 @@ class Mirror:
             paths = frozenset(
                 Path(
                     _text(path.via),
-                    names.get(path.interface, f"#{path.interface}"),
+                    path.encap.text if path.encap else names.get(path.interface, f"#{path.interface}"),
                     path.weight,
                     "/".join(map(str, path.labels)),
                 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
+from rtagent.vector.encaps import IpTunnel
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
 from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import Kind, Nexthop, NexthopGroup, NexthopGroups, NexthopObject
@@ -66,7 +67,7 @@ ROUTES = {
         "7c00000018000006010a066b1949000002180000fe0300010000000008000f00fe00000008000100c0000300080005000a0000020800"
         "040003000000380016000c0001000000000000000001080002000a000009080003000000000005000500000000000500040000000000"
         "06000600000000000600150002000000",
-        (Op.SET, "192.0.3.0/24", 254, 0, 0, BOOT, group("10.0.0.2@3", unsupported="ip encapsulation")),
+        (Op.SET, "192.0.3.0/24", 254, 0, 0, BOOT, group("10.0.0.2@3", encap=IpTunnel(b"\x0a\x00\x00\x09", identity=1))),
     ),
     "ip route add 192.0.4.0/24 via inet6 2001:db8::2 dev e0": (
         "4c00000018000006010a066b1a49000002180000fe0300010000000008000f00fe00000008000100c0000400160012000a0020010db8"

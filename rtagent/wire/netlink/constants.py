@@ -1,7 +1,7 @@
 """Numbers of the kernel's Netlink headers, under the kernel's names.
 
 Sources: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h,
-linux/lwtunnel.h, linux/mpls_iptunnel.h, linux/netconf.h, linux/fib_rules.h.
+linux/lwtunnel.h, linux/mpls_iptunnel.h, linux/seg6_iptunnel.h, linux/if_tunnel.h, linux/netconf.h, linux/fib_rules.h.
 """
 
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
@@ -50,16 +50,27 @@ RTA_ENCAP_TYPE, RTA_ENCAP, RTA_NH_ID = 21, 22, 30
 
 RTM_F_CLONED = 0x200
 
-LWTUNNEL_ENCAP_MPLS = 1
+LWTUNNEL_ENCAP_MPLS, LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6, LWTUNNEL_ENCAP_SEG6 = 1, 2, 4, 5
 LWTUNNEL_NAMES = {
     1: "mpls", 2: "ip", 3: "ila", 4: "ip6", 5: "seg6", 6: "bpf", 7: "seg6local", 8: "rpl", 9: "ioam6", 10: "xfrm",
 }  # fmt: skip
 MPLS_IPTUNNEL_DST = 1
+LWTUNNEL_IP_ID, LWTUNNEL_IP_DST, LWTUNNEL_IP_SRC, LWTUNNEL_IP_TTL, LWTUNNEL_IP_TOS = 1, 2, 3, 4, 5
+LWTUNNEL_IP_FLAGS, LWTUNNEL_IP_PAD = 6, 7
+"""LWTUNNEL_IP6_* have the same numbers."""
+SEG6_IPTUNNEL_SRH, SEG6_IPTUNNEL_SRC = 1, 2
+SEG6_MODES = {0: "inline", 1: "encap", 2: "l2encap", 3: "encap.red", 4: "l2encap.red"}
+"""SEG6_IPTUN_MODE_*, in the words of ``ip route``."""
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_LINK_NETNSID = 16, 18, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, IFLA_VRF_TABLE = 1, 5, 1
+IFLA_COLLECT_METADATA = {
+    "ipip": 19, "sit": 19, "ip6tnl": 19, "gre": 18, "gretap": 18, "ip6gre": 18, "ip6gretap": 18, "vxlan": 25,
+    "geneve": 6,
+}  # fmt: skip
+"""IFLA_IPTUN_, IFLA_GRE_, IFLA_VXLAN_ and IFLA_GENEVE_COLLECT_METADATA, by kind of link."""
 
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 NDA_DST, NDA_LLADDR, NDA_FLAGS_EXT = 1, 2, 15

@@ -30,7 +30,8 @@ from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import EMPTY_DELTA, TOS_LOCAL_TABLE, Op, RouteDelta, RouteVector
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
-from rtagent.wire.netlink.attributes import attribute_spans, nexthop_group
+from rtagent.wire.netlink.attributes import attribute_spans
+from rtagent.wire.netlink.nexthops import nexthop_group
 
 Words = NDArray[np.uint32]
 Positions = NDArray[np.int64]

@@ -11,7 +11,8 @@ from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor
 from rtagent.vector.nexthops import Nexthop, NexthopObject
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
-from rtagent.wire.netlink.attributes import Attributes, attributes, encapsulation, u16, u32
+from rtagent.wire.netlink.attributes import Attributes, attributes, u16, u32
+from rtagent.wire.netlink.encaps import encapsulation
 from rtagent.wire.netlink.rules import decode_rule
 
 _NTF_PROXY = 0x08
@@ -37,7 +38,8 @@ def _link(body: bytes) -> Row | None:
     values = attributes(body[16:])
     info = attributes(values.get(nl.IFLA_LINKINFO, b""))
     kind = _text(info.get(nl.IFLA_INFO_KIND, b""))
-    data = attributes(info.get(nl.IFLA_INFO_DATA, b"")) if kind in ("vlan", "vrf") else {}
+    metadata = nl.IFLA_COLLECT_METADATA.get(kind, 0)
+    data = attributes(info.get(nl.IFLA_INFO_DATA, b"")) if kind in ("vlan", "vrf") or metadata else {}
     return Link(
         ifindex,
         _text(values.get(nl.IFLA_IFNAME, b"")),
@@ -51,6 +53,7 @@ def _link(body: bytes) -> Row | None:
         u16(data[nl.IFLA_VLAN_ID]) if kind == "vlan" and nl.IFLA_VLAN_ID in data else 0,
         values[nl.IFLA_OPERSTATE][0] if values.get(nl.IFLA_OPERSTATE) else 0,
         int.from_bytes(data.get(nl.IFLA_VLAN_PROTOCOL, b"")[:2], "big") if kind == "vlan" else 0,
+        external=_is_external(kind, metadata, data),
     )
 
 
@@ -93,11 +96,10 @@ def _nexthop(body: bytes) -> Row | None:
         return NexthopObject(nhid, members=members)
     if nl.NHA_BLACKHOLE in values:
         return NexthopObject(nhid, blackhole=True)
-    pushed, unsupported = encapsulation(values, nl.NHA_ENCAP_TYPE, nl.NHA_ENCAP)
+    around = encapsulation(values, nl.NHA_ENCAP_TYPE, nl.NHA_ENCAP)
     via = values.get(nl.NHA_GATEWAY, b"")
-    return NexthopObject(
-        nhid, Nexthop(via, _number(values, nl.NHA_OIF), 1, pushed, flags & 0x5), unsupported=unsupported
-    )
+    way = Nexthop(via, _number(values, nl.NHA_OIF), 1, around.labels, flags & 0x5, encap=around.encap)
+    return NexthopObject(nhid, way, unsupported=around.unsupported)
 
 
 def _netconf(body: bytes) -> Row | None:
@@ -118,6 +120,12 @@ def _policy(family: int, values: Attributes) -> LinkdownPolicy:
     ifindex = u32(values[nl.NETCONFA_IFINDEX])
     ifindex -= (ifindex & 0x80000000) << 1  # signed: -1 is all, -2 the default of new links
     return LinkdownPolicy(family, ifindex, bool(_number(values, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN)))
+
+
+def _is_external(kind: str, metadata: int, data: Attributes) -> bool:
+    """VXLAN says 0 or 1, the others show a flag where it is set."""
+    value = data.get(metadata)
+    return value is not None and (kind != "vxlan" or any(value))
 
 
 def _text(value: bytes) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtagent.vector.fib import FibEntries, FibKind, FibVector
+from rtagent.vector.fib import NO_INTERFACE, FibEntries, FibKind, FibPath, FibVector
 from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.wire.vapi.encaps import EncapPaths
 
 _HOST_BYTES = {AF_INET: 4, AF_INET6: 16}
 
 
-def with_attached_hosts(held: FibVector, entries: FibEntries) -> FibVector:
+def with_attached_hosts(held: FibVector, entries: FibEntries, encaps: EncapPaths) -> FibVector:
     """Return the rows with paths through a row's own address as the attached paths that they were."""
     rows = _candidates(held, entries)
     if not rows:
@@ -24,12 +25,18 @@ def with_attached_hosts(held: FibVector, entries: FibEntries) -> FibVector:
         key, known = held.keys.row(row), entries[int(entry[row])]
         own = key.bits.to_bytes(16, "big")[: _HOST_BYTES[key.family]]
         paths = tuple(
-            path._replace(via=b"", family=key.family) if path.via == own and not path.labels else path
-            for path in known.paths
+            _attached(path, key.family, encaps) if path.via == own and not path.labels else path for path in known.paths
         )
         if paths != known.paths:
             entry[row] = entries.intern(known._replace(paths=paths))
     return FibVector(held.keys, entry, held.source)
+
+
+def _attached(path: FibPath, family: int, encaps: EncapPaths) -> FibPath:
+    encap = encaps.of_path(path.interface, 0, b"")
+    if encap is not None:
+        return FibPath(b"", NO_INTERFACE, path.weight, (), family, encap)
+    return path._replace(via=b"", family=family)
 
 
 def _candidates(held: FibVector, entries: FibEntries) -> list[int]:

@@ -10,6 +10,8 @@ written. What the kernel leaves open is decided here, the same for every entry:
   bottom of the stack;
 * ``local`` is a receive path without an interface; drops carry the protocol of their row.
 
+A path that encapsulates leaves through a tunnel or a policy; ``encaps`` knows where in VPP that is.
+
 Path identity in VPP is type, protocol, next hop and interface; paths that differ otherwise collapse, which is why
 ``core.resolve`` keeps such entries out.
 """
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from rtagent.vector.fib import NO_INTERFACE, FibEntries, FibEntry, FibKind, FibPath
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.wire.vapi.encaps import EncapPaths
 
 MAX_LABELS = 16
 IMPLICIT_NULL = 3
@@ -61,8 +64,9 @@ PROTO = {AF_INET: 0, AF_INET6: 1, AF_MPLS: 2}
 _FAMILY = {number: family for family, number in PROTO.items()}
 
 
-def encode_paths(entry: FibEntry, family: int, preference: int = 0) -> bytes:
+def encode_paths(entry: FibEntry, family: int, preference: int = 0, encaps: EncapPaths | None = None) -> bytes:
     """Return the path list of an entry for rows of a family; every path gets the preference."""
+    known = encaps or EncapPaths()
     paths = np.zeros(max(1, len(entry.paths)), PATH)
     paths["weight"], paths["preference"] = 1, preference
     paths["sw_if_index"] = NO_INTERFACE
@@ -72,6 +76,8 @@ def encode_paths(entry: FibEntry, family: int, preference: int = 0) -> bytes:
     for slot, path in zip(paths, entry.paths, strict=True):
         slot["sw_if_index"], slot["weight"] = path.interface, path.weight
         slot["proto"] = PROTO[_path_family(path, family)]
+        if path.encap is not None:
+            known.fill(slot, path.encap, _path_family(path, family))
         slot["address"][: len(path.via)] = np.frombuffer(path.via, np.uint8)
         labels = path.labels or ((IMPLICIT_NULL,) if family == AF_MPLS else ())
         slot["n_labels"] = len(labels)
@@ -81,13 +87,14 @@ def encode_paths(entry: FibEntry, family: int, preference: int = 0) -> bytes:
     return paths.tobytes()
 
 
-def decode_paths(packed: bytes, family: int) -> FibEntry:
+def decode_paths(packed: bytes, family: int, encaps: EncapPaths | None = None) -> FibEntry:
     """Return the entry of a path list; what we never write is of kind OTHER."""
+    known = encaps or EncapPaths()
     paths = np.frombuffer(packed, PATH)
     types = set(paths["type"].tolist())
     if len(types) == 1 and (kind := _KINDS.get(types.pop())) is not None:
         return FibEntry(kind)
-    decoded = [_decode_path(path, family) for path in paths]
+    decoded = [_decode_path(path, family, known) for path in paths]
     if not decoded or None in decoded:
         return FibEntry(FibKind.OTHER)
     return FibEntry(FibKind.UNICAST, tuple(path for path in decoded if path is not None))
@@ -97,16 +104,23 @@ class PathLists:
     """The path lists of entries and the entries of path lists, each worked out once."""
 
     def __init__(self, entries: FibEntries) -> None:
+        self.encaps = EncapPaths()
+        """What VPP has for paths that encapsulate; ``forget`` what was worked out when that changes."""
         self._entries = entries
         self._packed: dict[tuple[int, int, int], bytes] = {}
         self._ids: dict[tuple[int, bytes], int] = {}
+
+    def forget(self) -> None:
+        """Work out everything anew."""
+        self._packed.clear()
+        self._ids.clear()
 
     def packed(self, entry_id: int, family: int, preference: int = 0) -> bytes:
         """Return the path list of an entry."""
         key = entry_id, family, preference
         packed = self._packed.get(key)
         if packed is None:
-            packed = self._packed[key] = encode_paths(self._entries[entry_id], family, preference)
+            packed = self._packed[key] = encode_paths(self._entries[entry_id], family, preference, self.encaps)
         return packed
 
     def entry_id(self, packed: bytes, family: int) -> int:
@@ -114,7 +128,7 @@ class PathLists:
         key = family, packed
         entry_id = self._ids.get(key)
         if entry_id is None:
-            entry_id = self._ids[key] = self._entries.intern(decode_paths(packed, family))
+            entry_id = self._ids[key] = self._entries.intern(decode_paths(packed, family, self.encaps))
         return entry_id
 
     def entry_ids(self, packed: NDArray[np.uint8], family: int) -> NDArray[np.int32]:
@@ -137,7 +151,7 @@ def _path_family(path: FibPath, family: int) -> int:
     return path.family or (AF_INET if family == AF_MPLS else family)
 
 
-def _decode_path(path: np.void, family: int) -> FibPath | None:
+def _decode_path(path: np.void, family: int, encaps: EncapPaths) -> FibPath | None:
     proto, interface = _FAMILY.get(int(path["proto"])), int(path["sw_if_index"])
     if path["type"] != _NORMAL or path["flags"] or proto not in (AF_INET, AF_INET6) or path["n_labels"] > MAX_LABELS:
         return None
@@ -145,6 +159,9 @@ def _decode_path(path: np.void, family: int) -> FibPath | None:
     via = address if any(address) else b""
     if interface == NO_INTERFACE and not via:
         return None
+    encap = encaps.of_path(interface, int(path["table_id"]), via)
+    if encap is not None:
+        return None if path["n_labels"] else FibPath(b"", NO_INTERFACE, int(path["weight"]), (), proto, encap)
     labels = tuple(path["labels"]["label"][: path["n_labels"]].tolist())
     if family == AF_MPLS:
         if not labels:

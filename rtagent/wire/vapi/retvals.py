@@ -7,6 +7,7 @@ NO_SUCH_FIB = -3
 NO_SUCH_ENTRY = -6
 IPV6_NOT_ENABLED = -62
 VALUE_EXISTS = -81
+ENTRY_ALREADY_EXISTS = -116
 
 _TEXTS = {
     -1: "Unspecified Error",
@@ -32,15 +33,19 @@ _TEXTS = {
     -65: "No such table",
     -68: "Subinterface already exists",
     -73: "Invalid argument",
+    -79: "Interface already exists",
     VALUE_EXISTS: "Value already exists",
+    -82: "Source and destination are the same",
     -88: "IP prefix invalid (masked bits set in address",
     -97: "Invalid address family",
     -98: "Invalid sub-interface sw_if_index",
     -105: "Address in use",
     -107: "Queue full",
     -114: "Address found for interface",
+    ENTRY_ALREADY_EXISTS: "Entry already exists",
     -126: "Unsupported",
     -127: "Duplicate interface address",
+    -147: "Instance in use",
     -157: "Unsupported FIB Path protocol",
     -160: "No change in table",
     -162: "limit exceeded",
