@@ -34,10 +34,10 @@ class Mirror:
     def __init__(self, settings: Settings, make_sink: Callable[[Settings, FibEntries], FibSink]) -> None:
         self.settings = settings
         self.groups = NexthopGroups()
-        self.entries = FibEntries()
+        self.sink = make_sink(settings, FibEntries())
+        self.entries = self.sink.entries
         self.store = Store(self.groups, self.entries)
         self.ledger = Ledger(self.store.rib, self.store.resolver)
-        self.sink = make_sink(settings, self.entries)
         self.objects = Objects()
         self.pairs: list[Pair] = []
         self._interfaces = Interfaces(self.store, self.objects)

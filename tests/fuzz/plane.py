@@ -24,8 +24,8 @@ class Plane(Protocol):
     fresh_ports: Mapping[str, str]
     """The same for a second mirror, which writes to memory."""
 
-    def sink(self) -> tuple[FibSink | None, FibEntries | None]:
-        """Return a new sink with its entries; None: the mirror makes its own, in memory."""
+    def sink(self) -> FibSink | None:
+        """Return a new sink; None: the mirror makes its own, in memory."""
 
     def differences(self, router: Namespace) -> list[str]:
         """Return what a witness of its own says to differ from the kernel."""
@@ -37,8 +37,8 @@ class MemoryPlane:
     ports: Mapping[str, str] = {}
     fresh_ports: Mapping[str, str] = {}
 
-    def sink(self) -> tuple[FibSink | None, FibEntries | None]:
-        return None, None
+    def sink(self) -> None:
+        return None
 
     def differences(self, router: Namespace) -> list[str]:
         return []
@@ -65,9 +65,8 @@ class VppPlane:
     def __exit__(self, *_: object) -> None:
         self._lab.close()
 
-    def sink(self) -> tuple[FibSink | None, FibEntries | None]:
-        entries = FibEntries()
-        return VppFib(entries, self.vpp.api), entries
+    def sink(self) -> FibSink:
+        return VppFib(FibEntries(), self.vpp.api)
 
     def differences(self, router: Namespace) -> list[str]:
         expected = _as_witnessed(kernel_fib(router, self.ports))

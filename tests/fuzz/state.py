@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from rtagent.core.object_rows import object_text
 from rtagent.core.rib import Entry
 from rtagent.core.store import Store, row_key
 from rtagent.vector.links import Link
+from rtagent.vector.neighbors import NeighborEntry, NeighborLimitKey
 from rtagent.vector.nexthops import Kind, NexthopObject
 from tests.kernel.mirror import Mirror
 
@@ -35,6 +37,7 @@ def state(mirror: Mirror) -> State:
         "unsupported": {row_key(row): row.reason for row in store.unsupported.values()},
         "neighbors": {key: row for key, row in store.neighbors.items() if row.state & _NUD_PERMANENT},
         "routes": _routes(store),
+        "objects": _objects(mirror),
     }
 
 
@@ -46,6 +49,19 @@ def differences(followed: State, fresh: State) -> list[str]:
         for key in sorted(followed[part].keys() | fresh[part].keys(), key=repr)
         if followed[part].get(key) != fresh[part].get(key)
     ]
+
+
+def _objects(mirror: Mirror) -> dict[Any, Any]:
+    """Return what is wanted of the data plane besides routes, by its text: the numbers of interfaces are its own.
+
+    Only where interfaces follow their links: then both mirrors write to memory. Most neighbours pass by themselves.
+    """
+    if not mirror.mirror.settings.interfaces:
+        return {}
+    names = mirror.mirror.interface_names
+    wanted = mirror.mirror.objects.wanted.items()
+    lasting = ((key, value) for key, value in wanted if not isinstance(value, NeighborEntry) or value.static)
+    return {object_text(key, names): value for key, value in lasting if not isinstance(key, NeighborLimitKey)}
 
 
 def _link(link: Link) -> Link:

@@ -49,10 +49,9 @@ class World:
             lab = stack.enter_context(Lab())
             self.router, peer = router_and_peer(lab)
             self._places = {"router": self.router, "peer": peer, "away": lab.namespace("away")}
-            fib, entries = self._plane.sink()
             self.mirror = stack.enter_context(
-                Mirror(self.router.name, receive_buffer_bytes=self._buffer_bytes, pairs=self._plane.ports, fib=fib,
-                       entries=entries, remember_writes=False)
+                Mirror(self.router.name, receive_buffer_bytes=self._buffer_bytes, pairs=self._plane.ports,
+                       fib=self._plane.sink(), remember_writes=False)
             )  # fmt: skip
             self._stack = stack.pop_all()
         return self

@@ -15,20 +15,15 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.agent.pairs import join, memory_ports
+from rtagent.agent.mirror import Mirror as AgentMirror
 from rtagent.agent.reconciler import Reconciler
-from rtagent.core.encap_objects import EncapObjects
-from rtagent.core.ledger import Ledger
-from rtagent.core.objects import Objects
+from rtagent.agent.settings import Settings
 from rtagent.core.rows import Rows
 from rtagent.core.sink import FibSink, Plan
-from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import NO_ENTRY, FibEntries
 from rtagent.vector.keys import TABLE_MAIN, Key
-from rtagent.vector.links import IFF_LOOPBACK
-from rtagent.vector.nexthops import NexthopGroups
 
 TIMEOUT_S = 30
 T = TypeVar("T")
@@ -72,25 +67,33 @@ class Mirror:
 
     def __init__(
         self, netns: str, *, receive_buffer_bytes: int = 16 << 20, pairs: Mapping[str, str] | None = None,
-        fib: FibSink | None = None, entries: FibEntries | None = None, remember_writes: bool = True,
+        fib: FibSink | None = None, remember_writes: bool = True,
     ) -> None:  # fmt: skip
-        self.groups = NexthopGroups()
-        self.entries = FibEntries() if entries is None else entries
-        self.store = Store(self.groups, self.entries)
-        self.ledger = Ledger(self.store.rib, self.store.resolver)
-        self.objects = Objects()
-        self.sink: Any = fib or (WatchedFib(self.entries) if remember_writes else MemoryFib(self.entries))
+        sink: Any = fib or (WatchedFib if remember_writes else MemoryFib)(FibEntries())
+        kind = "memory" if isinstance(sink, MemoryFib) else "vpp"
+        # VPP's ports keep what the test gave them: addresses of its own, on links of other namespaces
+        settings = Settings(dataplane=kind, pairs=dict(pairs or {}), interfaces=kind == "memory")
+        self.mirror = AgentMirror(settings, lambda *_: sink)
+        self.store, self.ledger, self.sink, self.entries = self.mirror.store, self.mirror.ledger, sink, sink.entries
         self.source = KernelSource(
-            self.store, self.groups, netns=netns, receive_buffer_bytes=receive_buffer_bytes, on_change=self._changed
+            self.store,
+            self.mirror.groups,
+            netns=netns,
+            receive_buffer_bytes=receive_buffer_bytes,
+            on_change=self._changed,
         )
-        encaps = EncapObjects(self.store, self.objects)
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.objects, self.sink,
-            may_remove=lambda: self.source.in_sync, on_connected=self._join_pairs,
-            before_round=lambda: encaps.update(self.objects, self.store.take_changed()),
-        )  # fmt: skip
-        self.store.on_links_changed = self.sink.on_ports_changed = self._join_pairs
-        self._pairs = dict(pairs or {})
+            self.store,
+            self.ledger,
+            self.mirror.objects,
+            sink,
+            may_remove=lambda: self.source.in_sync,
+            on_connected=self._ports_changed,
+            before_round=self.mirror.want_objects,
+        )
+        self.store.on_links_changed = self._pairs_changed
+        sink.on_ports_changed = self._ports_changed
+        sink.on_object_heard = self.mirror.object_heard
         self._news = asyncio.Event()
         self._runner = asyncio.Runner()
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,14 +174,14 @@ class Mirror:
         self._news.set()
         self.reconciler.wake()
 
-    def _join_pairs(self) -> None:
-        topology = self.store.topology
-        links = list(topology.links.values())
-        if isinstance(self.sink, MemoryFib):
-            self.sink.set_ports(memory_ports(links, self._pairs))
-        named = self._pairs or {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
-        topology.pairs = join(topology.links, self.sink.ports, named).interfaces
-        self.store.topology_changed()
+    def _ports_changed(self) -> None:
+        self.mirror.saw_ports()
+        self._pairs_changed()
+        self.reconciler.wake()
+
+    def _pairs_changed(self) -> None:
+        if self.mirror.join_pairs():
+            self.reconciler.retry()
 
     async def _start(self) -> None:
         self._tasks = [asyncio.create_task(self.source.run()), asyncio.create_task(self.reconciler.run())]

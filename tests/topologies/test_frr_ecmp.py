@@ -144,7 +144,7 @@ def test_one_of_64_next_hops_of_many_routes_is_withdrawn(site: RoutingSite, pyte
         took_s, after = time.monotonic() - started, site.status()
         print(
             f"{words}: {after['messages'] - before['messages']} messages of the kernel, "
-            f"{after['writes'] - before['writes']} rows written, {vpp_messages(site)} messages to VPP by its API trace; "
+            f"{after['writes'] - before['writes']} rows written, {vpp_messages(site)} messages in VPP's API trace; "
             f"{took_s:.1f} s, of which rtagent took {cpu_s(site.agent.pid) - agent_s:.1f} s of processor time"
         )
         assert after["overflows"] == 0

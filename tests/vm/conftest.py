@@ -49,6 +49,5 @@ def plane() -> Iterator[VppPlane]:
 
 @pytest.fixture
 def site(plane: VppPlane, network: tuple[Namespace, Namespace]) -> Iterator[Site]:
-    fib, entries = plane.sink()
-    with Mirror(network[0].name, pairs=plane.ports, fib=fib, entries=entries, remember_writes=False) as mirror:
+    with Mirror(network[0].name, pairs=plane.ports, fib=plane.sink(), remember_writes=False) as mirror:
         yield Site(*network, mirror, plane)
