@@ -1,34 +1,15 @@
-"""VRFs and VLANs of the kernel in a real VPP: for a kernel that has both."""
+"""VRFs and VLANs of the kernel in a real VPP: in the VM where this kernel has neither."""
 
 from __future__ import annotations
 
-import functools
 import re
 
 import pytest
 
-from tests.lab.lab import CommandFailed, Lab
 from tests.vpp.site import VppSite
 from tests.vpp.test_interfaces import Shown, assert_alike, kernel, shown
 
-
-@functools.cache
-def _has(kind: str, options: str) -> bool:
-    with Lab() as lab:
-        namespace = lab.namespace("probe")
-        namespace.ip("link add p0 type veth peer name p1")
-        try:
-            namespace.ip(f"link add {'link p0 ' if kind == 'vlan' else ''}name probe type {kind} {options}")
-        except CommandFailed:
-            return False
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _needs_kernel() -> None:
-    for kind, options in (("vrf", "table 10"), ("vlan", "id 5")):
-        if not _has(kind, options):
-            pytest.skip(f"this kernel has no {kind} links: VRFs and VLANs are NOT tested on real VPP")
+pytestmark = pytest.mark.kernel("vrf", "vlan")
 
 
 def tables_of(site: VppSite, port: str) -> set[int]:
