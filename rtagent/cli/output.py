@@ -68,6 +68,7 @@ def paths_text(row: Row | None) -> str:
                 *([f"via {path['via']}"] if path["via"] else []),
                 *([f"dev {path['interface']}"] if path["interface"] else []),
                 *([f"weight {path['weight']}"] if len(row["paths"]) > 1 else []),
+                *([f"encap {path['encap']}"] if "encap" in path else []),
                 *([f"labels {'/'.join(map(str, path['labels']))}"] if path["labels"] else []),
             ]
         )

@@ -6,15 +6,17 @@ import ipaddress
 import random
 from typing import Any
 
-from rtagent.vector.encaps import SrPolicy
+import pytest
+
+from rtagent.vector.encaps import SrPolicy, Tunnel
 from tests.kernel.mirror import Mirror, Path
 
 P, P6 = "198.51.100.0/24", "2001:db8:99::/48"
 SEGMENTS = ("2001:db8:a::1", "2001:db8:a::2")
 
 
-def policies(mirror: Mirror) -> set[object]:
-    return {key for key in mirror.mirror.objects.held if isinstance(key, SrPolicy)}
+def encapsulations(mirror: Mirror) -> set[object]:
+    return {key for key in mirror.mirror.objects.held if isinstance(key, SrPolicy | Tunnel)}
 
 
 def policy(source: str, *segments: str) -> SrPolicy:
@@ -57,6 +59,7 @@ def shown(way: dict[str, Any]) -> str:
     return f"{way['encap']} id {way['id']} src {way['src']} dst {way['dst']} {ttl} {way[ttl]} {tos} {way[tos]}"
 
 
+@pytest.mark.kernel("seg6")
 def test_encapsulations_are_decoded_as_iproute2_reads_them(router, mirror):
     rng = random.Random(6)
     lines, expected = [], {}
@@ -86,25 +89,27 @@ def test_encapsulations_are_decoded_as_iproute2_reads_them(router, mirror):
     assert mirror.store.topology.nexthops[1].nexthop.encap.text == "ip id 9 src 0.0.0.0 dst 192.0.2.9 ttl 0 tos 0"
 
 
+@pytest.mark.kernel("seg6")
 def test_segments_become_a_policy_that_is_there_as_long_as_a_route_needs_it(router, mirror):
     router.ip(f"route add {P} encap seg6 mode encap segs {','.join(SEGMENTS)} dev e0")
     wanted = policy("2001:db8::1", *SEGMENTS)
     assert mirror.paths(P) == {Path("", wanted.text)}
     router.ip(f"-6 route add {P6} encap seg6 mode encap.red segs {','.join(SEGMENTS)} dev e0")
     assert mirror.paths(P6) == {Path("", wanted.text)}
-    assert policies(mirror) == {wanted}
+    assert encapsulations(mirror) == {wanted}
     router.ip(f"route replace {P} encap seg6 mode encap segs {','.join(SEGMENTS[::-1])} dev e0")
     turned = policy("2001:db8::1", *SEGMENTS[::-1])
     assert mirror.paths(P) == {Path("", turned.text)}
-    assert policies(mirror) == {wanted, turned}
+    assert encapsulations(mirror) == {wanted, turned}
     router.ip(f"-6 route del {P6}")
     assert mirror.paths(P6) is None
-    assert policies(mirror) == {turned}
+    assert encapsulations(mirror) == {turned}
     router.ip(f"route replace {P} via 10.0.0.2")
     assert mirror.paths(P) == {Path("10.0.0.2", "e0")}
-    assert policies(mirror) == set()
+    assert encapsulations(mirror) == set()
 
 
+@pytest.mark.kernel("seg6")
 def test_the_source_of_segments_follows_the_addresses(router, mirror):
     router.ip(f"-6 route add {P6} encap seg6 mode encap segs fc00:1::1 dev e0")
     assert set(mirror.paths(P6)) == {Path("", policy("2001:db8::1", "fc00:1::1").text)}
@@ -117,6 +122,7 @@ def test_the_source_of_segments_follows_the_addresses(router, mirror):
     assert set(mirror.paths(P6)) == {Path("", policy("2001:db8::1", "fc00:1::1").text)}
 
 
+@pytest.mark.kernel("seg6")
 def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     router.ip(
         f"route add {P} nexthop via 10.0.1.2 weight 2 "
@@ -127,6 +133,7 @@ def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     assert mirror.paths(P) == {Path("10.0.1.2", "e1", 2), Path("", one), Path("", other, 3)}
 
 
+@pytest.mark.kernel("seg6")
 def test_a_route_through_a_nexthop_object_that_encapsulates(router, mirror):
     router.ip(f"-6 nexthop add id 7 encap seg6 mode encap segs {SEGMENTS[0]} dev e0")
     router.ip(f"-6 route add {P6} nhid 7")
@@ -135,4 +142,31 @@ def test_a_route_through_a_nexthop_object_that_encapsulates(router, mirror):
     assert mirror.paths(P6) == {Path("", policy("2001:db8::1", SEGMENTS[1]).text)}
     router.ip("nexthop del id 7")
     assert mirror.paths(P6) is None
-    assert policies(mirror) == set()
+    assert encapsulations(mirror) == set()
+
+
+@pytest.mark.kernel("ipip")
+def test_a_tunnel_device_that_takes_its_ends_from_the_routes(router, mirror):
+    for name, kind in (
+        ("t4", "ipip external"),
+        ("t6", "ip6tnl external"),
+        ("g4", "gre external"),
+        ("p4", "ipip local 192.0.2.7 remote 192.0.2.8"),
+    ):
+        router.ip(f"link add {name} type {kind}")
+        router.ip(f"link set {name} up")
+    router.ip(f"route add {P} encap ip id 1 src 192.0.2.1 dst 192.0.2.9 tos b8 dev t4")
+    assert mirror.paths(P) == {Path("", Tunnel(packed("192.0.2.1"), packed("192.0.2.9"), dscp=46).text)}
+    router.ip(f"-6 route add {P6} encap ip6 src 2001:db8::1 dst 2001:db8::9 hoplimit 64 dev t6")
+    six = Tunnel(packed("2001:db8::1"), packed("2001:db8::9"), copies_ttl=False)
+    assert mirror.paths(P6) == {Path("", six.text)}
+    assert encapsulations(mirror) == {Tunnel(packed("192.0.2.1"), packed("192.0.2.9"), dscp=46), six}
+    for device, reason in (("g4", "gre tunnels by route"), ("p4", "no tunnel in external mode")):
+        router.ip(f"route replace {P} encap ip id 1 src 192.0.2.1 dst 192.0.2.9 dev {device}")
+        assert mirror.paths(P) is None
+        state, why = mirror.state(P)
+        assert (state, reason in why) == ("unsupported", True)
+    assert encapsulations(mirror) == {six}
+    router.ip(f"-6 route del {P6}")
+    assert mirror.paths(P6) is None
+    assert encapsulations(mirror) == set()
