@@ -395,15 +395,6 @@ class FakeVpp(FakeNeighbors):
         self.interfaces.by_number[request.sw_if_index].tag = request.tag if request.is_add else ""
         return self._done(request)
 
-    def _ip_neighbor_dump(self, request: Any) -> bytes:
-        if request.af:
-            return b""
-        neighbor = {
-            "sw_if_index": 1, "flags": 1, "mac_address": bytes((2, 0, 0, 0, 0, 2)),
-            "ip_address": {"af": 0, "un": {"ip4": bytes((10, 0, 0, 2))}},
-        }  # fmt: skip
-        return self._pack("ip_neighbor_details", request, age=1.0, neighbor=neighbor)
-
     def _ip_table_dump(self, request: Any) -> bytes:
         return b"".join(
             self._pack("ip_table_details", request, table={"table_id": table, "is_ip6": is_ip6, "name": name})
