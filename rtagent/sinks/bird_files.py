@@ -45,14 +45,24 @@ class OwnFiles:
     def write(self, path: Path, text: str) -> None:
         """Write a file anew, down to the disk."""
         path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            with contextlib.suppress(KeyError):
-                os.fchown(descriptor, -1, grp.getgrnam(self._group).gr_gid)
-            os.fchmod(descriptor, _MODE)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(descriptor)
+        try:
+            with open(path, "xb", opener=_private) as file:
+                self._give_to_group(file.fileno())
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # what writing says names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def _give_to_group(self, descriptor: int) -> None:
+        try:
+            os.fchown(descriptor, -1, grp.getgrnam(self._group).gr_gid)
+        except KeyError:
+            return  # no such group: a BIRD that runs as root
+        except PermissionError as error:
+            why = f"only a member of group {self._group} may give it files; add this user to the group"
+            raise PermissionError(error.errno, why) from error
+        os.fchmod(descriptor, _MODE)
 
     def put(self, paths: Iterable[Path]) -> None:
         """Put staged texts in place."""
@@ -137,6 +147,10 @@ class Journal:
 def beside(path: Path, kind: str) -> Path:
     """Return the name of a file's companion, such as ``new``."""
     return path.with_name(f".{path.name}.rtagent-{kind}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _text(path: Path) -> str | None:

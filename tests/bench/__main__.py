@@ -15,7 +15,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import agent, bulk, kernel, vapi
+from tests.bench import agent, bird, bulk, kernel, vapi
 from tests.lab import plugin
 
 Measured = dict[str, float]
@@ -55,6 +55,10 @@ BENCHMARKS = (
     Benchmark(
         agent.lone_change_memory, "p50_ms", "ms p50", "≤ 1, p99 ≤ 10",
         lambda found: found["p50_ms"] <= 1 and found["p99_ms"] <= 10,
+    ),
+    Benchmark(
+        bird.bird_routes, "routes_per_s", "routes/s", "≥ 200 000 and ≤ 10 MB for a million",
+        lambda found: found["routes_per_s"] >= 200_000 and found["grown_mb"] <= 10, peer="birdc_routes_per_s",
     ),
     Benchmark(
         vapi.vapi_encode, "us_per_route", "µs/route", "≤ 0.6 and ≥ 100 x vpp_papi",

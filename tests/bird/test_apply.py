@@ -16,7 +16,7 @@ from rtagent.core.sink import Disconnected
 from rtagent.sinks.bird import Verify
 from rtagent.sinks.birdc import BirdClient
 from tests.bird.applying import Applying, pass_
-from tests.lab.birds import BirdRelease
+from tests.lab.birds import INSTALLED, BirdRelease
 from tests.lab.lab import Lab, run, wait_for
 
 
@@ -24,6 +24,17 @@ from tests.lab.lab import Lab, run, wait_for
 def applying(bird_release: BirdRelease) -> Iterator[Applying]:
     with Lab() as lab:
         applying = Applying(lab, bird_release)
+        applying.bird.start()
+        yield applying
+
+
+@pytest.fixture
+def installed() -> Iterator[Applying]:
+    """One release, for what does not depend on it."""
+    if not INSTALLED.present:
+        pytest.skip(INSTALLED.absence)
+    with Lab() as lab:
+        applying = Applying(lab, INSTALLED)
         applying.bird.start()
         yield applying
 
@@ -41,18 +52,18 @@ def test_texts_are_put_in_force_and_kept(applying: Applying) -> None:
     assert {"bird"} == {path.group() for path in files}
 
 
-def test_texts_that_are_there_already_are_not_worth_a_word_to_bird(applying: Applying) -> None:
-    applying.bird.hang()
-    assert Applied(Outcome.UNCHANGED) == applying.apply(applying.texts("old"))
-    applying.bird.go_on()
-    assert set() == applying.journal()
+def test_texts_that_are_there_already_are_not_worth_a_word_to_bird(installed: Applying) -> None:
+    installed.bird.hang()
+    assert Applied(Outcome.UNCHANGED) == installed.apply(installed.texts("old"))
+    installed.bird.go_on()
+    assert set() == installed.journal()
 
 
-def test_only_what_differs_is_written(applying: Applying) -> None:
-    before = applying.keys.stat().st_ino
-    files = applying.texts("old", mesh="protocol static more { ipv4; }\n")
-    assert Applied(Outcome.APPLIED, changed=(applying.mesh,)) == applying.apply(files)
-    assert before == applying.keys.stat().st_ino
+def test_only_what_differs_is_written(installed: Applying) -> None:
+    before = installed.keys.stat().st_ino
+    files = installed.texts("old", mesh="protocol static more { ipv4; }\n")
+    assert Applied(Outcome.APPLIED, changed=(installed.mesh,)) == installed.apply(files)
+    assert before == installed.keys.stat().st_ino
 
 
 @pytest.mark.parametrize("where", ["mesh", "keys"])
@@ -247,18 +258,18 @@ def test_an_own_configuration_in_progress_is_waited_for(applying: Applying, veri
     assert names == applying.in_force()
 
 
-def test_two_at_once_are_one(applying: Applying) -> None:
+def test_two_at_once_are_one(installed: Applying) -> None:
     async def both() -> list[Applied]:
         async def verify(bird: BirdClient) -> list[str]:
-            second.append(await applying.sink().apply(applying.texts("other"), verify=verify))
+            second.append(await installed.sink().apply(installed.texts("other"), verify=verify))
             return []
 
         second: list[Applied] = []
-        first = await applying.sink().apply(applying.texts("new"), verify=verify)
+        first = await installed.sink().apply(installed.texts("new"), verify=verify)
         return [first, *second]
 
     assert [Outcome.APPLIED, Outcome.BUSY] == [applied.outcome for applied in asyncio.run(both())]
-    assert applying.expected("new") == applying.found()
+    assert installed.expected("new") == installed.found()
 
 
 def test_an_apply_that_is_cancelled_puts_the_old_files_back_and_bird_follows(applying: Applying) -> None:
@@ -283,28 +294,60 @@ def test_an_apply_that_is_cancelled_puts_the_old_files_back_and_bird_follows(app
     assert applying.expected("old") == applying.found()
 
 
-def test_a_full_disk_leaves_everything_as_it_was(applying: Applying) -> None:
-    run("mount", "-t", "tmpfs", "-o", "size=32k,mode=755", "none", str(applying.ours))
+def test_a_full_disk_leaves_everything_as_it_was(installed: Applying) -> None:
+    run("mount", "-t", "tmpfs", "-o", "size=32k,mode=755", "none", str(installed.ours))
     try:
-        for path, text in applying.texts("old").items():
+        for path, text in installed.texts("old").items():
             path.write_text(text)
-        applied = applying.apply(applying.texts("new", mesh=f"# {'x' * 65536}\n"))
-        assert (Outcome.FAILED, ("No space left on device",)) == (applied.outcome, applied.reasons)
-        assert applying.expected("old") == applying.found()
-        filling = applying.ours / "filling"
+        applied = installed.apply(installed.texts("new", mesh=f"# {'x' * 65536}\n"))
+        why = f"{installed.ours}/.mesh.conf.rtagent-new: No space left on device"
+        assert (Outcome.FAILED, (why,)) == (applied.outcome, applied.reasons)
+        assert installed.expected("old") == installed.found()
+        filling = installed.ours / "filling"
         with suppress(OSError):
             filling.write_bytes(bytes(65536))
-        assert Outcome.FAILED == applying.apply(applying.texts("new")).outcome
+        assert Outcome.FAILED == installed.apply(installed.texts("new")).outcome
         filling.unlink()
-        assert applying.expected("old") == applying.found()
+        assert installed.expected("old") == installed.found()
     finally:
-        subprocess.run(["umount", "--lazy", str(applying.ours)], check=False)
+        subprocess.run(["umount", "--lazy", str(installed.ours)], check=False)
 
 
-def test_a_folder_that_is_not_there_is_named(applying: Applying) -> None:
-    applying.state.rmdir()
-    applied = applying.apply(applying.texts("new"))
+def test_a_user_outside_of_bird_s_group_is_told_to_join_it() -> None:
+    with Lab() as lab:
+        applying = Applying(lab, INSTALLED)
+        child = os.fork()
+        if child == 0:
+            try:
+                lab.folder.chmod(0o755)
+                for folder in (applying.ours, applying.state):
+                    os.chown(folder, 65534, 65534)
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                applied = applying.apply(applying.texts("new"))
+                os._exit(
+                    applied.reasons[0].endswith("add this user to the group") and applied.outcome is Outcome.FAILED
+                )
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert 1 == os.waitstatus_to_exitcode(status)
+        assert applying.texts("old") == applying.files()
+
+
+def test_a_journal_that_is_none_is_named(installed: Applying) -> None:
+    (installed.state / "apply.unverified").write_text("[]")
+    recovered = installed.recover()
+    assert recovered is not None
+    assert (Outcome.FAILED, True) == (recovered.outcome, "is no journal of an apply" in recovered.reasons[0])
+    assert installed.texts("old") == installed.files()
+
+
+def test_a_folder_that_is_not_there_is_named(installed: Applying) -> None:
+    installed.state.rmdir()
+    applied = installed.apply(installed.texts("new"))
     assert Outcome.FAILED == applied.outcome
-    assert f"{applying.state}/apply.lock: No such file or directory" == applied.reasons[0]
-    assert os.listdir(applying.ours)
-    assert applying.texts("old") == applying.files()
+    assert f"{installed.state}/apply.lock: No such file or directory" == applied.reasons[0]
+    assert os.listdir(installed.ours)
+    assert installed.texts("old") == installed.files()
