@@ -83,8 +83,12 @@ class _Connection:
         async for _ in self._answer("the greeting"):
             pass
         if self._restricted:
-            async for lines in self.ask("restrict"):
-                raise_refusal("restrict", lines[-1])
+            try:
+                async for lines in self.ask("restrict"):
+                    raise_refusal("restrict", lines[-1])
+            except BaseException:
+                self.close()
+                raise
 
     async def ask(self, command: str) -> AsyncIterator[list[Line]]:
         """Send a command and yield its answer's lines as they come; whoever stops early ends the connection."""

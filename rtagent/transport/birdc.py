@@ -1,6 +1,7 @@
 """BIRD's control socket: bytes in, bytes out, each within a time; what they mean is for others to know.
 
-Reading is by asking, so a caller who takes its time lets BIRD wait: the kernel's buffer fills, and BIRD stops listing.
+Reading is by asking: where a caller takes its time the kernel's buffer fills, and BIRD 2 stops listing; BIRD 3 goes on,
+and keeps what was not read.
 """
 
 from __future__ import annotations
