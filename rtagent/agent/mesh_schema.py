@@ -224,6 +224,7 @@ MESH = Table(
             keys=dict(
                 [
                     _words("transport", "ipv4", "ipv6"),
+                    _boolean("multihop"),
                     _path("secret_file", "/etc/rtagent/bgp.secret"),
                     _words("authentication", "md5", "ao"),
                     _whole("hold_time_s", 3, 65_535),
@@ -251,6 +252,7 @@ MESH = Table(
                     _path("config", "/etc/bird/bird.conf"),
                     _path("directory", "/etc/bird/rtagent"),
                     _key("binary", text, 'a path, or a name on PATH such as "bird"'),
+                    _boolean("kernel"),
                     _whole("kernel_table", 1, 4_294_967_295),
                     _whole("kernel_metric", 1, 4_294_967_295),
                     _whole("scan_time_s", 1, 3600),

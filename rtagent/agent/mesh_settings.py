@@ -80,6 +80,8 @@ class BgpSettings:
 
     transport: str = "ipv4"
     """``ipv4``: both families over the IPv4 address; ``ipv6``: over IPv6, IPv4 with IPv6 next hops (RFC 8950)."""
+    multihop: bool = False
+    """Whether members may be in different subnets; otherwise all are neighbours on one link."""
     secret_file: str | None = None
     """From it the password of every pair is derived; None: no authentication."""
     authentication: str = "md5"
@@ -125,6 +127,8 @@ class BirdSettings:
     """Ours: the generated files, and the hooks that people write."""
     binary: str = "bird"
     """A path, or a name on PATH."""
+    kernel: bool = True
+    """Whether the mesh writes the kernel protocols; False: the user's own file has them."""
     kernel_table: int = 254
     kernel_metric: int = 32
     scan_time_s: int = 20

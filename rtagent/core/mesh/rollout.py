@@ -64,6 +64,8 @@ class Step(NamedTuple):
     """What this step is for, in words; empty where it leads straight to the end."""
     waits_for: tuple[str, ...] = ()
     """The sessions that have to stand first."""
+    restarts: tuple[str, ...] = ()
+    """The sessions that would restart on the rest of the way for no reason of their own: not without permission."""
     settle_s: float = 0.0
     """So long must this have been the next step before it is taken: what one end has sent, the other has to read."""
 
@@ -80,25 +82,31 @@ def step(disk: Files, target: Target, sessions: Sessions) -> Step | None:
     """
     base = without_bridge(disk)
     goal, missing = _goal(base, target, sessions)
-    bridged = disk != base
     ahead = plan(base, goal.files)
-    names = ahead.bridgeable
-    if names:
+    if ahead.bridgeable:
         return _towards_restart(disk, base, goal, target, ahead, sessions)
-    if bridged:
-        second = set(plan(base, disk).of(Effect.ADDED))
-        first = [session.name for session in goal.sessions if bridge_of(session.name) in second]
-        down = tuple(name for name in first if not _replaces(name, bridge_of(name), sessions))
-        if down:
-            return Step(None, ahead, "the restarted sessions have to stand before their second ones go", down)
+    if disk != base and (down := _not_yet_replaced(plan(base, disk), goal, sessions)):
+        return Step(None, ahead, "the restarted sessions have to stand before their second ones go", down)
     if disk != goal.files:
         why = "all sessions with the reflectors first" if missing else ""
         cost = plan(disk, goal.files)
-        return Step(goal.files, cost, why, missing, _SETTLE_S if cost.of(Effect.REMOVED) else 0.0)
+        settle_s = _SETTLE_S if cost.of(Effect.REMOVED) else 0.0
+        return Step(goal.files, cost, why, missing, cost.unrelated_restarts, settle_s)
     if missing:
         rest = plan(base, target.final.files)
         return Step(None, rest, "the sessions with the reflectors have to stand before the others go", missing)
     return None
+
+
+def bridged(disk: Files) -> bool:
+    """Whether a restart is under way, so that somebody has allowed it."""
+    return disk != without_bridge(disk)
+
+
+def _not_yet_replaced(second: Plan, goal: Configuration, sessions: Sessions) -> tuple[str, ...]:
+    added = set(second.of(Effect.ADDED))
+    first = [session.name for session in goal.sessions if bridge_of(session.name) in added]
+    return tuple(name for name in first if not _replaces(name, bridge_of(name), sessions))
 
 
 def _goal(base: Files, target: Target, sessions: Sessions) -> tuple[Configuration, tuple[str, ...]]:
@@ -119,12 +127,14 @@ def _towards_restart(
 ) -> Step:
     bridge = target.bridge(goal, ahead.bridgeable)
     beside = _joined(base, bridge)
+    restarts = ahead.unrelated_restarts
     if disk != beside:
-        return Step(beside, plan(disk, beside), "second sessions beside those that have to restart")
+        return Step(beside, plan(disk, beside), "second sessions beside those that have to restart", (), restarts)
     down = tuple(bridge_of(name) for name in ahead.bridgeable if not _replaces(bridge_of(name), name, sessions))
     if down:
-        return Step(None, ahead, "the second sessions have to stand before the first ones restart", down)
-    return Step(_joined(goal.files, bridge), ahead, "the first ones restart", settle_s=_SETTLE_S)
+        why = "the second sessions have to stand before the first ones restart"
+        return Step(None, ahead, why, down, restarts)
+    return Step(_joined(goal.files, bridge), ahead, "the first ones restart", (), restarts, _SETTLE_S)
 
 
 def _replaces(one: str, other: str, sessions: Sessions) -> bool:

@@ -1,0 +1,226 @@
+"""One member's BIRD in the mesh: what it holds, where it has to go, and the next step there, taken safely.
+
+Members come in as an argument; whoever learns them asks for the outlook when they change, and again while a step waits.
+Nothing is remembered between two calls but what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+from rtagent.agent import templates
+from rtagent.agent.mesh_settings import MeshSettings
+from rtagent.core.bird_apply import Applied
+from rtagent.core.mesh import rollout
+from rtagent.core.mesh.options import Options, PodRange, Version
+from rtagent.core.mesh.rollout import Carries, Step, Target
+from rtagent.core.mesh.secrets import no_room
+from rtagent.core.mesh.sessions import Topology, topology
+from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration, topology_of
+from rtagent.core.sink import Disconnected
+from rtagent.sinks.bird import BirdSink
+from rtagent.sinks.birdc import BirdClient
+from rtagent.vector.members import Members
+from rtagent.wire.birdc.protocols import Channel, Protocol
+
+PATTERN = "mesh*"
+"""The protocols of the mesh in BIRD."""
+JOURNAL = Path("/var/lib/rtagent/bird-apply")
+_OPTMEM_MAX = Path("/proc/sys/net/core/optmem_max")
+_LOOK_EVERY_S = 0.2
+_VERIFYING = 0.6
+"""The part of the time until BIRD's undo in which sessions have to be back."""
+_WORDS = ("joined", "drained", "left")
+
+
+class MeshTrouble(Exception):
+    """The mesh cannot be configured as it is written down; the text says what to do."""
+
+
+class Look(NamedTuple):
+    """BIRD at one moment."""
+
+    running: bool
+    version: Version
+    protocols: tuple[Protocol, ...]
+
+    @property
+    def carried(self) -> dict[str, Carries]:
+        """What each session carries."""
+        return {row.name: _carries(row) for row in self.protocols if row.proto == "BGP"}
+
+
+class Outlook(NamedTuple):
+    """What would come next."""
+
+    target: Target
+    step: Step | None
+    refused: str
+    """Why the step is not taken without permission; empty where it may be."""
+
+
+class MeshBird:
+    """One member's BIRD, as ``[mesh]`` describes it."""
+
+    def __init__(self, settings: MeshSettings, journal: Path = JOURNAL) -> None:
+        bird = settings.bird
+        self._settings = settings
+        self._folder = Path(bird.directory)
+        self._sink = BirdSink(Path(bird.socket), Path(bird.config), journal, binary=bird.binary)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The mesh's files on disk, empty texts where there are none."""
+        paths = {name: self._folder / name for name in (MAIN_FILE, KEYS_FILE)}
+        return {name: path.read_text(encoding="utf-8") if path.exists() else "" for name, path in paths.items()}
+
+    @property
+    def intent(self) -> str:
+        """``joined``, ``drained`` (announces nothing) or ``left`` (no sessions)."""
+        file = self._folder / "intent"
+        word = file.read_text(encoding="utf-8").strip() if file.exists() else "joined"
+        if word not in _WORDS:
+            raise MeshTrouble(f"{file}: {word!r} is none of {', '.join(_WORDS)}; remove the file")
+        return word
+
+    @intent.setter
+    def intent(self, word: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "intent").write_text(word + "\n", encoding="utf-8")
+
+    async def look(self) -> Look:
+        """Ask BIRD; one that does not run says its version only. Raises MeshTrouble where there is none at all."""
+        try:
+            async with BirdClient(self._settings.bird.socket) as client:
+                status = await client.status()
+                return Look(True, _version(status.version), tuple(await client.protocols(PATTERN)))
+        except Disconnected:
+            return Look(False, await self._installed(), ())
+
+    def target(self, members: Members, version: Version) -> Target:
+        """Return where this member has to go. Raises MeshTrouble, TemplateError, Unsupported, OSError."""
+        settings = self._settings
+        me = next((member for member in members if member.id == settings.id), None)
+        if me is None:
+            raise MeshTrouble(f"{settings.id} is not among the members: nothing tells its role and address; see [mesh]")
+        intent = self.intent
+        if intent == "left":
+            members = (me,)
+        options = options_of(settings, drained=intent != "joined")
+        secret = _secret(settings)
+        texts = templates.load(self._folder / "own")
+        shape = topology(members, options, topology_of(self.files))
+        mesh = configuration(members, me, options, texts, version, Topology.MESH, secret)
+        final = mesh if shape is Topology.MESH else configuration(members, me, options, texts, version, shape, secret)
+        return Target(final, mesh, lambda made, names: bridge(made, names, me, options, texts, version, secret))
+
+    def outlook(self, members: Members, look: Look, *, allow_restarts: bool = False) -> Outlook:
+        """Return the next step, and whether it may be taken. Raises what ``target`` does."""
+        disk = self.files
+        target = self.target(members, look.version)
+        step = rollout.step(disk, target, look.carried)
+        refused = ""
+        if step is not None and step.files is not None:
+            allowed = allow_restarts or self._settings.bird.allow_restarts or not look.running or rollout.bridged(disk)
+            if step.restarts and not allowed:
+                refused = (
+                    f"{len(step.restarts)} sessions would restart for no reason of their own: "
+                    f"rtagent mesh plan shows which and why, rtagent mesh apply --allow-restarts does it"
+                )
+            elif self._settings.bgp.secret_file and self._settings.bgp.authentication == "md5":
+                refused = no_room(target.final.sessions, int(_OPTMEM_MAX.read_text())) or ""
+        return Outlook(target, step, refused)
+
+    async def take(self, step: Step, look: Look) -> Applied:
+        """Put a step's files in force; sessions that should not notice must stand afterwards, or BIRD goes back."""
+        assert step.files is not None, "nothing to put in force yet"
+        excused = {change.session for change in step.plan.changes}
+        before = {name for name, carries in look.carried.items() if carries.established}
+        timeout_s = self._settings.bird.undo_s
+
+        async def verify(client: BirdClient) -> list[str]:
+            until = asyncio.get_running_loop().time() + timeout_s * _VERIFYING
+            while True:
+                rows = await client.protocols(PATTERN)
+                stand = {row.name for row in rows if row.info == "Established"}
+                lost = sorted(before - excused - stand)
+                cut_off = bool(before) and not stand and bool(step.files and _has_sessions(step.files))
+                if not lost and not cut_off:
+                    return []
+                if asyncio.get_running_loop().time() > until:
+                    return [f"{name} stood before and does not now" for name in lost] or ["no session stands any more"]
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files = {self._folder / name: text for name, text in step.files.items()}
+        return await self._sink.apply(files, verify=verify, timeout_s=timeout_s)
+
+    async def recover(self) -> Applied | None:
+        """Bring in order what an apply left that broke off; to be called at each start."""
+        return await self._sink.recover()
+
+    async def _installed(self) -> Version:
+        binary = self._settings.bird.binary
+        try:
+            process = await asyncio.create_subprocess_exec(
+                binary, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+        except OSError as error:
+            raise MeshTrouble(f"BIRD neither runs nor can be started as {binary}: {error.strerror}") from None
+        said, _ = await process.communicate()
+        return _version(said.decode(errors="replace"))
+
+
+def options_of(settings: MeshSettings, *, drained: bool = False) -> Options:
+    """Return the options of the configuration that the settings ask for."""
+    given = {field.name for field in fields(Options)}
+    values = {
+        name: getattr(part, name)
+        for part in (settings.bgp, settings.bird)
+        for name in (field.name for field in fields(part))
+        if name in given
+    }
+    values["authentication"] = settings.bgp.authentication if settings.bgp.secret_file else None
+    ranges = tuple(PodRange(allowed.prefix, allowed.shortest, allowed.longest) for allowed in settings.ranges)
+    reflectors = settings.reflectors
+    return Options(
+        **values,
+        ranges=ranges,
+        reflect_from=reflectors.from_members,
+        reflect_until=reflectors.off_below,
+        drained=drained,
+    )
+
+
+def _secret(settings: MeshSettings) -> bytes | None:
+    if settings.bgp.secret_file is None:
+        return None
+    secret = Path(settings.bgp.secret_file).read_bytes().strip()
+    if len(secret) < 16:
+        raise MeshTrouble(f"{settings.bgp.secret_file}: shorter than 16 bytes; openssl rand -hex 32 makes a good one")
+    return secret
+
+
+def _carries(row: Protocol) -> Carries:
+    four, six = (row.channel(name) or Channel(name) for name in ("ipv4", "ipv6"))
+    return Carries(
+        row.info == "Established",
+        (four.imported or 0, six.imported or 0),
+        (four.exported or 0, six.exported or 0),
+    )
+
+
+def _has_sessions(files: Mapping[str, str]) -> bool:
+    return "\nprotocol bgp " in files[MAIN_FILE]
+
+
+def _version(text: str) -> Version:
+    found = re.search(r"\d+(?:\.\d+)+", text)
+    if found is None:
+        raise MeshTrouble(f"this is no BIRD: {text.strip()!r}")
+    return tuple(map(int, found[0].split(".")))
