@@ -9,12 +9,36 @@ import sys
 import rtagent
 from rtagent.agent import logs
 from rtagent.agent.failures import first_failure
+from rtagent.agent.mesh_bird import MeshTrouble
 from rtagent.agent.remote import RequestRefused, Unreachable
-from rtagent.cli import check, completion, diff, explain, fib, flush, interfaces, output, replay, run, status, wait
+from rtagent.cli import (
+    check,
+    completion,
+    diff,
+    explain,
+    fib,
+    flush,
+    interfaces,
+    mesh,
+    output,
+    replay,
+    run,
+    status,
+    wait,
+)
+from rtagent.core.mesh.template import TemplateError
+from rtagent.core.mesh.text import Unsupported
 from rtagent.core.sink import Disconnected, VersionMismatch
+from rtagent.wire.birdc.refusals import CommandRefused
+from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.toml.schema import SettingsError
 
-_COMMANDS = (run, check, status, wait, interfaces, fib, diff, explain, flush, replay, completion)
+_COMMANDS = (run, check, status, wait, interfaces, fib, diff, explain, flush, mesh, replay, completion)
+
+_TROUBLE = (
+    Unreachable, RequestRefused, Disconnected, VersionMismatch, CommandRefused, MalformedMessage, MeshTrouble,
+    TemplateError, Unsupported, ValueError,
+)  # fmt: skip
 
 _EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no such row); 2 trouble; each command's --help
 has its own. Manual: man rtagent; docs/ of the source."""
@@ -50,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         for problem in error.problems:
             output.error(str(problem))
         return 2
-    except (Unreachable, RequestRefused, Disconnected, VersionMismatch, ValueError) as error:
+    except _TROUBLE as error:
         output.error(str(error))
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough

@@ -26,9 +26,18 @@ class Bird:
 
     def start(self) -> None:
         """Start it and return when it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it and return at once."""
         command = (self.release.bird, "-f", "-c", str(self.config), "-s", str(self.socket))
         self.process = self.namespace.start(*command, log="bird")
-        self.process.wait_for(self._answers, "BIRD's control socket")
+
+    def wait(self) -> None:
+        """Return when it answers."""
+        assert self.process is not None
+        self.process.wait_for(self._answers, "BIRD's control socket", 120)
 
     def stop(self) -> None:
         """Ask it to end, and return when it has: it closes its sessions and withdraws its routes."""

@@ -165,8 +165,10 @@ class Mesh:
         members = self.everybody()
         for one in self.members.values():
             one.write(members)
-        for one in self.members.values():  # not several at a time: a process dies with the thread that started it
-            one.bird.start()
+        for one in self.members.values():  # in this thread: a process dies with the thread that started it
+            one.bird.launch()
+        for one in self.members.values():
+            one.bird.wait()
 
     def wait(self, timeout_s: float = 60) -> None:
         """Return when every session of every member stands."""
