@@ -58,6 +58,11 @@ def srh(mode: int, *segments: bytes, flags: int = 0, tlvs: bytes = b"", last: in
     return (len(value) + 4).to_bytes(2, "little") + b"\x01\x00" + value
 
 
+def kind(value: object) -> str:
+    """Return a name for a parameter: bytes make bad ones."""
+    return type(value).__name__
+
+
 def decoded(kind: int, value: bytes):
     return encapsulation({ENCAP_TYPE: kind.to_bytes(2, "little"), ENCAP: value}, ENCAP_TYPE, ENCAP)
 
@@ -69,20 +74,22 @@ def decoded(kind: int, value: bytes):
     (srh(4, ONE), Seg6("l2encap.red", (ONE,))),
     (srh(1, ONE, flags=8, tlvs=bytes((5, 38, 0, 0, 0, 0, 0, 9)) + bytes(32)), Seg6("encap", (ONE,), hmac=9)),
     (srh(1, ONE) + bytes((20, 0, 2, 0)) + SELF, Seg6("encap", (ONE,), source=SELF)),
-])  # fmt: skip
+], ids=kind)  # fmt: skip
 def test_segments_are_read_in_the_order_of_travel(value, expected):
     assert decoded(SEG6, value).encap == expected
 
 
 @pytest.mark.parametrize("value", [
     srh(9, ONE), srh(1, ONE, flags=0x20), srh(1, ONE) + bytes((8, 0, 7, 0, 0, 0, 0, 0)),
-])  # fmt: skip
+], ids=kind)  # fmt: skip
 def test_what_is_not_known_of_segments_is_unsupported(value):
     assert decoded(SEG6, value).encap is None
     assert decoded(SEG6, value).unsupported.startswith("seg6 encapsulation of an unknown sort")
 
 
-@pytest.mark.parametrize("value", [b"", srh(1, ONE, last=1), srh(1), srh(1, ONE, flags=8)[:-1], srh(1, ONE, flags=8)])
+@pytest.mark.parametrize(
+    "value", [b"", srh(1, ONE, last=1), srh(1), srh(1, ONE, flags=8)[:-1], srh(1, ONE, flags=8)], ids=kind
+)
 def test_segments_that_are_cut_off_are_malformed(value):
     with pytest.raises(MalformedMessage):
         decoded(SEG6, value)
