@@ -54,8 +54,8 @@ def kernel(namespace: Namespace) -> dict[str, Shown]:
 
 def assert_alike(site: VppSite, pairs: Mapping[str, str] | None = None) -> None:
     """Every paired interface is as its link, once the kernel has made sure of its addresses, which it tells nobody."""
-    pairs = pairs or site.pairs
-    wait_for(lambda: not _unlike(site, pairs), f"{pairs} to be alike; these are not: {_unlike(site, pairs)}", 60)
+    chosen = pairs or site.pairs
+    wait_for(lambda: not _unlike(site, chosen), f"{chosen} to be alike", 300)
 
 
 def _unlike(site: VppSite, pairs: Mapping[str, str]) -> list[tuple[Shown, Shown]]:
