@@ -22,7 +22,7 @@ def tables_of(site: VppSite, port: str) -> set[int]:
 
 def has_table(site: VppSite, number: int) -> bool:
     """Whether VPP has the table, in either family."""
-    return any("forwarding" in site.vpp.ctl(f"show {family} fib table {number}") for family in ("ip", "ip6"))
+    return any("unicast-ip" in site.vpp.ctl(f"show {family} fib table {number}") for family in ("ip", "ip6"))
 
 
 def test_an_interface_follows_its_link_through_vrfs(site: VppSite) -> None:
