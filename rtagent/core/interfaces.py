@@ -37,13 +37,14 @@ from rtagent.vector.interfaces import (
     Mtu,
     SubInterface,
     Table,
+    TakesLabels,
 )
 from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN, Key, Keys
-from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, Link
+from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, LabelInput, Link
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 
-KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, LinkLocal, InterfaceAddress)
+KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, LinkLocal, InterfaceAddress)
 _FAMILIES = (AF_INET, AF_INET6)
 _MAC_BYTES = 6
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
@@ -67,7 +68,7 @@ class Interfaces:
         self._objects = objects
         self._vrf_tables: set[Table] = set()
         """Tables that a VRF has or had: one whose VRF goes is let go of when its last route has gone."""
-        for kind in (AdminState, Membership, LinkLocal):
+        for kind in (AdminState, Membership, TakesLabels, LinkLocal):
             objects.own(kind, lambda key: key.interface in self.ports)  # type: ignore[attr-defined]
         objects.own(InterfaceAddress, lambda key: key.interface in self.ports or key.interface in self._made())  # type: ignore[attr-defined]
         objects.own(Table, lambda key: objects.held[key].value == OURS)
@@ -76,7 +77,7 @@ class Interfaces:
     def update(self, objects: Objects, changed: ChangedRows | None) -> None:
         """Want anew what links, addresses and pairs call for."""
         left_over = self._left_over(changed)
-        if changed is not None and not changed.keys() & {Link, Address} and not left_over:
+        if changed is not None and not changed.keys() & {Link, Address, LabelInput} and not left_over:
             return
         topology = self._store.topology
         wanted, self.left_out = wanted_of(topology, self._store.addresses.values(), self.ports)
@@ -156,6 +157,8 @@ def wanted_of(topology: Topology, addresses: Iterable[Address], ports: Mapping[i
         table = TABLE_MAIN if of_port is None else _table(of_port, links)
         wanted |= {Membership(interface, family): table for family in _FAMILIES}
         if of_port is not None:
+            if of_port.ifindex in topology.label_inputs:
+                wanted[TakesLabels(interface)] = True
             if of_port.mtu:
                 wanted[Mtu(interface)] = of_port.mtu
             if len(of_port.mac) != _MAC_BYTES:

@@ -17,6 +17,7 @@ from rtagent.vector.interfaces import (
     Mtu,
     SubInterface,
     Table,
+    TakesLabels,
 )
 from rtagent.vector.keys import FAMILY_NAMES
 from rtagent.vector.links import ETH_P_8021AD, VlanTag
@@ -42,6 +43,8 @@ def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
             return f"{_name(key.interface, interfaces)} hardware address"
         case Membership():
             return f"{_name(key.interface, interfaces)} table {FAMILY_NAMES[key.family]}"
+        case TakesLabels():
+            return f"{_name(key.interface, interfaces)} labelled packets"
         case LinkLocal():
             return f"{_name(key.interface, interfaces)} link-local address"
         case NeighborKey():
@@ -62,6 +65,8 @@ def value_text(key: ObjectKey, value: object | None) -> str | None:
             return value.hex(":")
         case LinkLocal(), bytes():
             return str(ipaddress.IPv6Address(value))
+        case TakesLabels(), _:
+            return "taken"
         case InterfaceAddress(), _:
             return "present"
     return str(value)

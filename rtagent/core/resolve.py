@@ -58,6 +58,8 @@ class Topology:
         "All" holds for IPv4 (IN_DEV_ORCONF in linux/inetdevice.h). In IPv6, setting it sets every link's own, which
         alone counts (ip6_ignore_linkdown in net/addrconf.h) and may be set otherwise later.
         """
+        self.label_inputs: set[int] = set()
+        """Links from which labelled packets are taken."""
         self.pairs: Mapping[int, int] = {}
         """Kernel ifindex to data plane interface."""
         self.left_alone: frozenset[int] = frozenset()

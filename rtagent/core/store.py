@@ -23,6 +23,7 @@ from rtagent.vector.links import (
     IFF_LOWER_UP,
     IFF_UP,
     Address,
+    LabelInput,
     Link,
     LinkdownPolicy,
     Neighbor,
@@ -71,6 +72,7 @@ class Store:
             Rule: lambda change: _kept(self.rules, change),
             UnsupportedRoute: self._unsupported_changed,
             Inet6Link: self._inet6_link_changed,
+            LabelInput: self._label_input_changed,
         }
 
     def begin(self, dump: Dump) -> None:
@@ -148,7 +150,10 @@ class Store:
             Dump.NEIGHBORS: list(self.neighbors.values()),
             Dump.NEXTHOPS: list(self.topology.nexthops.values()),
             Dump.RULES: list(self.rules.values()),
-            Dump.NETCONF: [LinkdownPolicy(*where, True) for where in self.topology.ignores_linkdown],
+            Dump.NETCONF: [
+                *(LinkdownPolicy(*where, True) for where in self.topology.ignores_linkdown),
+                *(LabelInput(ifindex, True) for ifindex in self.topology.label_inputs),
+            ],
         }
         if dump in ROUTE_FAMILY:
             return [row for row in self.unsupported.values() if row.family == ROUTE_FAMILY[dump]]
@@ -208,6 +213,11 @@ class Store:
         self.topology_changed()
         if not wanted and policy.family in _ROUTE_DUMP:  # what was ignored was shown as dead
             self._requests.add(_ROUTE_DUMP[policy.family])
+
+    def _label_input_changed(self, change: Change) -> None:
+        row, inputs = change.row, self.topology.label_inputs
+        assert isinstance(row, LabelInput)
+        (inputs.add if row.taken and not change.gone else inputs.discard)(row.ifindex)
 
     def _address_changed(self, change: Change) -> None:
         address = change.row
@@ -271,7 +281,7 @@ def row_key(row: Row) -> RowKey:
             return (row.family, row.ifindex)
         case Rule():
             return row
-        case Inet6Link():
+        case Inet6Link() | LabelInput():
             return (row.ifindex,)
         case UnsupportedRoute():
             return (row.family, row.table, row.prefix, row.identity)

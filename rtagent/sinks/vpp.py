@@ -195,8 +195,7 @@ class VppFib:
         of_routes, of_labels = np.zeros(len(routes), np.int32), np.zeros(len(labels), np.int32)
         async with self._in_order:
             await self._make_tables(client, keys.take(routes[entry[routes] != NO_ENTRY]))
-            interfaces = {port.interface for port in self._ports.values()}
-            await self._labels.prepare(client, entry[labels], interfaces)
+            await self._labels.prepare(client, entry[labels])
             answered = await self._write_routes(client, keys.take(routes), entry[routes], of_routes)
             answered += await self._labels.write(client, keys.take(labels), entry[labels], of_labels)
         if answered:

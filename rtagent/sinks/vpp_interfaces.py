@@ -30,6 +30,7 @@ from rtagent.vector.interfaces import (
     Mtu,
     SubInterface,
     Table,
+    TakesLabels,
 )
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.links import ETH_P_8021AD, ETH_P_8021Q, VlanTag
@@ -119,7 +120,7 @@ class VppSubInterfaces:
 class VppSettings:
     """What an interface is set to, addresses apart."""
 
-    kinds: Collection[type] = (AdminState, Mtu, Mac, Membership, LinkLocal)
+    kinds: Collection[type] = (AdminState, Mtu, Mac, Membership, TakesLabels, LinkLocal)
 
     async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
         """Return the settings of every interface."""
@@ -135,6 +136,8 @@ class VppSettings:
         memberships = await _memberships(client, numbers)
         held |= {key: Held(table) for key, table in memberships.items()}
         link_locals = await asyncio.gather(*(_link_local(client, interface) for interface in numbers))
+        for row in await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=NO_INTERFACE):
+            held[TakesLabels(row.sw_if_index)] = _HELD
         for interface, address in zip(numbers, link_locals, strict=True):
             if address:
                 held[LinkLocal(interface)] = Held(address)
@@ -154,6 +157,8 @@ class VppSettings:
                 table = 0 if after in (None, TABLE_MAIN) else after
                 is_ipv6 = key.family == AF_INET6
                 await client.call("sw_interface_set_table", sw_if_index=key.interface, is_ipv6=is_ipv6, vrf_id=table)
+            case TakesLabels():
+                await _take_labels(client, key.interface, taken=after is not None)
             case LinkLocal() if after is None:
                 await _disable_ipv6(client, key.interface)
             case LinkLocal():
@@ -226,6 +231,13 @@ async def _link_local(client: VapiClient, interface: int) -> bytes:
             raise
         return b""
     return bytes(reply.ip)
+
+
+async def _take_labels(client: VapiClient, interface: int, *, taken: bool) -> None:
+    """Enable MPLS on an interface, or disable it; the table of labels must be there before it can be looked up."""
+    if taken:
+        await client.call("mpls_table_add_del", mt_is_add=True, mt_table={"mt_table_id": 0, "mt_name": ""})
+    await client.call("sw_interface_set_mpls_enable", sw_if_index=interface, enable=taken)
 
 
 async def _set_mtu(client: VapiClient, interface: int, mtu: int) -> None:

@@ -4,20 +4,19 @@ VPP keeps what it was first told to be below a label at the bottom of the stack,
 it is remembered here what that was, from reading and from writing, and an entry that needs something else is removed
 just before it is written anew: the one change in a FIB that is not make-before-break.
 
-The table must exist before its first row, and an interface takes labelled packets only if MPLS is enabled on it; we
-enable it where labels leave by, and leave it at that: others may have come to rely on it.
+The table must exist before its first row. Whether an interface takes labelled packets is a setting of the interface
+(TakesLabels in vector/interfaces.py); for labels to leave by it nothing need be set.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import VapiClient
-from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, NO_INTERFACE, FibEntries, FibVector
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.labels import decode_labels, encode_labels, payload_proto
@@ -34,17 +33,13 @@ class VppLabels:
         self._entries = entries
         self._paths = paths
         self._table_exists = False
-        self._interfaces: set[int] = set()
-        """Where MPLS is known to be enabled."""
         self._payloads: dict[int, int] = {}
         """What VPP expects below a label, by Keys.hi."""
 
     async def learn(self, client: VapiClient) -> None:
-        """Find out whether the table is there, and where MPLS is enabled."""
+        """Find out whether the table is there."""
         tables = await client.dump("mpls_table_dump", "mpls_table_details")
         self._table_exists = any(row.mt_table.mt_table_id == 0 for row in tables)
-        enabled = await client.dump("mpls_interface_dump", "mpls_interface_details", sw_if_index=NO_INTERFACE)
-        self._interfaces = {row.sw_if_index for row in enabled}
 
     async def read(self, client: VapiClient, *, own_source: int, other_source: int) -> FibVector:
         """Return every label. Raises MalformedMessage or Disconnected."""
@@ -57,16 +52,11 @@ class VppLabels:
         self._payloads = dict(zip(held.keys.hi.tolist(), payloads.tolist(), strict=True))
         return held
 
-    async def prepare(self, client: VapiClient, entry: NDArray[np.int32], interfaces: Collection[int]) -> None:
-        """Make the table, and enable MPLS on those of the interfaces that these entries leave by."""
-        added = np.unique(entry[entry != NO_ENTRY]).tolist()
-        if added and not self._table_exists:
+    async def prepare(self, client: VapiClient, entry: NDArray[np.int32]) -> None:
+        """Make the table, where these entries need it."""
+        if (entry != NO_ENTRY).any() and not self._table_exists:
             await client.call("mpls_table_add_del", mt_is_add=True, mt_table={"mt_table_id": 0, "mt_name": ""})
             self._table_exists = True
-        leaving = {path.interface for number in added for path in self._entries[number].paths}
-        for interface in sorted(leaving.intersection(interfaces) - self._interfaces):
-            await client.call("sw_interface_set_mpls_enable", sw_if_index=interface, enable=True)
-            self._interfaces.add(interface)
 
     async def write(
         self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import NexthopObject
 from rtagent.vector.routes import EMPTY_DELTA, RouteDelta
 
@@ -50,7 +50,9 @@ class Inet6Link(NamedTuple):
     ifindex: int
 
 
-Row: TypeAlias = Link | Address | Neighbor | NexthopObject | Rule | LinkdownPolicy | UnsupportedRoute | Inet6Link
+Row: TypeAlias = (
+    Link | Address | Neighbor | NexthopObject | Rule | LinkdownPolicy | LabelInput | UnsupportedRoute | Inet6Link
+)
 
 
 class Change(NamedTuple):

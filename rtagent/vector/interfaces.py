@@ -92,6 +92,18 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class TakesLabels:
+    """That an interface takes labelled packets: True, or not there."""
+
+    interface: int
+
+    @property
+    def stage(self) -> Stage:
+        """A setting."""
+        return Stage.SETTING
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLocal:
     """The link-local IPv6 address of an interface, 16 bytes: an interface with IPv6 has exactly one."""
 

@@ -125,6 +125,13 @@ class Rule(NamedTuple):
     """The priority of the rule to go on with, where that is the action."""
 
 
+class LabelInput(NamedTuple):
+    """net.mpls.conf.*.input of one interface (RTM_NEWNETCONF): whether labelled packets are taken from it."""
+
+    ifindex: int
+    taken: bool = False
+
+
 class LinkdownPolicy(NamedTuple):
     """net.ipv{4,6}.conf.*.ignore_routes_with_linkdown of one interface (RTM_NEWNETCONF)."""
 

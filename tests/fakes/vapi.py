@@ -474,7 +474,7 @@ class FakeVpp(FakeNeighbors):
 
     def _sw_interface_set_mpls_enable(self, request: Any) -> bytes:
         retval = 0 if 0 in self.label_tables else -3
-        self.label_interfaces.add(request.sw_if_index)
+        (self.label_interfaces.add if request.enable else self.label_interfaces.discard)(request.sw_if_index)
         return self._pack("sw_interface_set_mpls_enable_reply", request, retval=retval)
 
     def _mpls_route_add_del(self, request: Any) -> bytes:

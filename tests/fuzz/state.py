@@ -33,6 +33,7 @@ def state(mirror: Mirror) -> State:
             nhid: row._replace(nexthop=row.nexthop._replace(flags=0)) for nhid, row in topology.nexthops.items()
         },
         "policies": {where: True for where in topology.ignores_linkdown if where[1] != _NEW_LINKS},
+        "label inputs": dict.fromkeys(topology.label_inputs, True),
         "rules": store.rules,
         "unsupported": {row_key(row): row.reason for row in store.unsupported.values()},
         "neighbors": {key: row for key, row in store.neighbors.items() if row.state & _NUD_PERMANENT},

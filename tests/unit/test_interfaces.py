@@ -21,6 +21,7 @@ from rtagent.vector.interfaces import (
     Mtu,
     SubInterface,
     Table,
+    TakesLabels,
 )
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.links import (
@@ -31,6 +32,7 @@ from rtagent.vector.links import (
     IFA_F_TENTATIVE,
     IFF_UP,
     Address,
+    LabelInput,
     Link,
     VlanTag,
 )
@@ -210,6 +212,17 @@ def test_what_is_on_interfaces_without_a_pair_is_left_alone():
     changed = world.kernel(E0, E1)
     assert ours in [change.key for change in changed if change.after is None]
     assert not [change for change in changed if change.key.__class__ is not Table and _of(change.key) == 999]
+
+
+def test_labelled_packets_are_taken_where_the_kernel_takes_them():
+    world = World()
+    changed = world.kernel(E0, E1, LabelInput(2, True), LabelInput(3, False))
+    assert [TakesLabels(101)] == [change.key for change in changed if isinstance(change.key, TakesLabels)]
+    world.objects.load({TakesLabels(101): Held(True), TakesLabels(999): Held(True)})
+    changed = world.kernel(LabelInput(2, False))
+    assert [(TakesLabels(101), True, None)] == [
+        tuple(change) for change in changed if isinstance(change.key, TakesLabels)
+    ]
 
 
 def test_an_address_that_moves_is_removed_before_it_is_added():

@@ -8,7 +8,7 @@ import pytest
 from rtagent.vector.batch import Change, Dump, KernelBatch, UnsupportedRoute
 from rtagent.vector.encaps import IpTunnel
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor, Rule
+from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import Kind, Nexthop, NexthopGroup, NexthopGroups, NexthopObject
 from rtagent.vector.routes import TOS_LOCAL_TABLE, Op
 from rtagent.wire.netlink.requests import dump_request
@@ -118,6 +118,14 @@ ROWS = {
     "sysctl net.ipv4.conf.e0.ignore_routes_with_linkdown=1": (
         "240000005000000000000000000000000200000008000100030000000800060001000000",
         Change(LinkdownPolicy(AF_INET, 3, True)),
+    ),
+    "sysctl net.mpls.conf.e0.input=1": (
+        "240000005000000000000000000000001c0000000800010003000000" + "0800070001000000",
+        Change(LabelInput(3, True)),
+    ),
+    "ip link del e0, said of mpls": (
+        "1c000000510000000000000000000000" + "1c0000000800010003000000",
+        Change(LabelInput(3, False), gone=True),
     ),
     "ip link del e0": (
         "1c0000005100000000000000000000000a0000000800010003000000",

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 
 from rtagent.vector.batch import Change, Row
-from rtagent.vector.keys import AF_INET, AF_INET6
-from rtagent.vector.links import Address, Link, LinkdownPolicy, Neighbor
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor
 from rtagent.vector.nexthops import Nexthop, NexthopObject
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
@@ -103,8 +103,10 @@ def _nexthop(body: bytes) -> Row | None:
 
 
 def _netconf(body: bytes) -> Row | None:
-    """Parse struct netconfmsg: u8 family; nothing but the policy is of interest."""
+    """Parse struct netconfmsg: u8 family; nothing but the policy, and of MPLS the input, is of interest."""
     values = attributes(body[4:])
+    if body[0] == AF_MPLS and {nl.NETCONFA_IFINDEX, nl.NETCONFA_INPUT} <= values.keys():
+        return LabelInput(u32(values[nl.NETCONFA_IFINDEX]), bool(_number(values, nl.NETCONFA_INPUT)))
     if not {nl.NETCONFA_IFINDEX, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN} <= values.keys():
         return None
     return _policy(body[0], values)
@@ -113,7 +115,9 @@ def _netconf(body: bytes) -> Row | None:
 def _netconf_gone(body: bytes) -> Row | None:
     """Parse the same of RTM_DELNETCONF, which names the link and nothing else."""
     values = attributes(body[4:])
-    return _policy(body[0], values) if nl.NETCONFA_IFINDEX in values else None
+    if nl.NETCONFA_IFINDEX not in values:
+        return None
+    return LabelInput(u32(values[nl.NETCONFA_IFINDEX])) if body[0] == AF_MPLS else _policy(body[0], values)
 
 
 def _policy(family: int, values: Attributes) -> LinkdownPolicy:
