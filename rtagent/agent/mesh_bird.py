@@ -30,7 +30,8 @@ from rtagent.wire.birdc.protocols import Channel, Protocol
 
 PATTERN = "mesh*"
 """The protocols of the mesh in BIRD."""
-JOURNAL = Path("/var/lib/rtagent/bird-apply")
+_JOURNAL = "apply"
+"""In the folder of the files that it is about, which outlives a reboot: two agents of one machine have two."""
 _OPTMEM_MAX = Path("/proc/sys/net/core/optmem_max")
 _LOOK_EVERY_S = 0.2
 _VERIFYING = 0.6
@@ -67,11 +68,11 @@ class Outlook(NamedTuple):
 class MeshBird:
     """One member's BIRD, as ``[mesh]`` describes it."""
 
-    def __init__(self, settings: MeshSettings, journal: Path = JOURNAL) -> None:
+    def __init__(self, settings: MeshSettings) -> None:
         bird = settings.bird
         self._settings = settings
         self._folder = Path(bird.directory)
-        self._sink = BirdSink(Path(bird.socket), Path(bird.config), journal, binary=bird.binary)
+        self._sink = BirdSink(Path(bird.socket), Path(bird.config), self._folder / _JOURNAL, binary=bird.binary)
 
     @property
     def files(self) -> dict[str, str]:

@@ -59,8 +59,6 @@ class Site:
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``rtagent mesh`` as this member."""
         common = ["--config", str(self.lab.folder / name / "rtagent.toml")]
-        if arguments[0] != "init":
-            common += ["--journal", str(self.lab.folder / name / "journal")]
         return subprocess.run([RTAGENT, "mesh", *arguments, *common], capture_output=True, text=True, check=False)
 
     def start(self) -> None:

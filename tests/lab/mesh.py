@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from rtagent.cli.mesh.source import reports
 from rtagent.core.mesh.options import Options
 from rtagent.core.mesh.rollout import Carries, Step, Target, step
 from rtagent.core.mesh.sessions import Topology
 from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration
+from rtagent.core.mesh.verdicts import Report
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Member, Members
 from rtagent.wire.birdc.protocols import Channel, Protocol
@@ -80,6 +82,11 @@ class MeshMember:
             configuration(members, *common, Topology.MESH, secret),
             lambda made, names: bridge(made, names, *common, secret),
         )
+
+    async def report(self, members: Members) -> Report:
+        """Return what its BIRD says of sessions and routes."""
+        (found,) = (await reports({self.member.id: str(self.bird.socket)}, members, routes=True)).values()
+        return found
 
     async def _protocols(self) -> list[Protocol]:
         async with BirdClient(self.bird.socket) as client:
@@ -161,10 +168,11 @@ class Mesh:
         return tuple(sorted((one.member for one in self.members.values()), key=lambda one: one.id))
 
     def start(self) -> None:
-        """Give every member its static configuration and start all the BIRDs."""
+        """Start all the BIRDs together, with the configurations that they have, else with static ones."""
         members = self.everybody()
         for one in self.members.values():
-            one.write(members)
+            if not one.bird.config.exists():
+                one.write(members)
         for one in self.members.values():  # in this thread: a process dies with the thread that started it
             one.bird.launch()
         for one in self.members.values():

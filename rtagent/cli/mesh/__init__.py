@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rtagent.cli.mesh import apply, drain, init, leave, matrix, plan, status, verify
+from rtagent.cli.mesh import apply, drain, init, leave, let_go, matrix, plan, status, verify
 
 NAME = "mesh"
 HELP = "the iBGP mesh: what is configured, what stands, what every pair thinks"
@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   rtagent mesh matrix --sockets /run/rtagent/members
   rtagent mesh --help, rtagent mesh COMMAND --help"""
 
-_COMMANDS = (init, plan, apply, status, matrix, verify, drain, leave)
+_COMMANDS = (init, plan, apply, status, matrix, verify, drain, leave, let_go)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

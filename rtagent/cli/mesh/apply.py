@@ -43,8 +43,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     settings = source.settings_of(args)
-    members = source.members_of(args, settings)
-    bird = source.bird_of(args, settings)
+    members = asyncio.run(source.members_of(args, settings))
+    bird = MeshBird(settings)
     return arrive(bird, members, allow_restarts=args.allow_restarts, timeout_s=args.timeout, as_json=args.json)
 
 

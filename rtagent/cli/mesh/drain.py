@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 
+from rtagent.agent.mesh_bird import MeshBird
 from rtagent.cli import options
 from rtagent.cli.mesh import source
 from rtagent.cli.mesh.apply import arrive
@@ -34,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
 def settle(args: argparse.Namespace, intent: str) -> int:
     """Note what this member wants, and bring it about; what does not come about is not noted."""
     settings = source.settings_of(args)
-    bird = source.bird_of(args, settings)
-    members = source.members_of(args, settings)
+    bird = MeshBird(settings)
+    members = asyncio.run(source.members_of(args, settings))
     before, bird.intent = bird.intent, intent
     try:
         status = arrive(bird, members, allow_restarts=False, timeout_s=30, as_json=args.json)

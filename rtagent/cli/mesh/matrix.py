@@ -7,7 +7,7 @@ import asyncio
 from itertools import combinations
 from typing import Any
 
-from rtagent.agent.mesh_bird import options_of
+from rtagent.agent.mesh_bird import MeshBird, options_of
 from rtagent.cli import options, output
 from rtagent.cli.mesh import source
 from rtagent.core.mesh.sessions import Topology, topology
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 async def _pairs(args: argparse.Namespace) -> tuple[Pair, ...]:
     settings = source.settings_of(args)
-    members = source.members_of(args, settings)
+    members = await source.members_of(args, settings)
     found = await source.reports(source.sockets_of(args, settings, members), members)
-    bird = source.bird_of(args, settings)
+    bird = MeshBird(settings)
     shape = topology(members, options_of(settings), topology_of(bird.files))
     pairs = (
         (one.id, other.id)

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import difflib
 
-from rtagent.agent.mesh_bird import Outlook
+from rtagent.agent.mesh_bird import MeshBird, Outlook
 from rtagent.cli import options, output
 from rtagent.cli.mesh import shown, source
 from rtagent.core.mesh.text import MAIN_FILE
@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     settings = source.settings_of(args)
-    bird = source.bird_of(args, settings)
+    bird = MeshBird(settings)
     disk = bird.files
     outlook = asyncio.run(_outlook(args))
     step = outlook.step
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _outlook(args: argparse.Namespace) -> Outlook:
     settings = source.settings_of(args)
-    bird = source.bird_of(args, settings)
-    return bird.outlook(source.members_of(args, settings), await bird.look())
+    bird = MeshBird(settings)
+    return bird.outlook(await source.members_of(args, settings), await bird.look())
 
 
 def _show(outlook: Outlook) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from rtagent.agent.mesh_bird import MeshBird, MeshTrouble, options_of
+from rtagent.agent.mesh_bird import MeshTrouble, options_of
 from rtagent.agent.mesh_settings import MeshSettings
+from rtagent.agent.remote import RequestRefused, Unreachable, ask
 from rtagent.cli import options
 from rtagent.core.mesh.merge import merge
 from rtagent.core.mesh.sessions import protocol
@@ -21,7 +24,7 @@ from rtagent.core.mesh.text import bridge_of
 from rtagent.core.mesh.verdicts import Report, SeenRoute, SessionView
 from rtagent.core.sink import Disconnected
 from rtagent.sinks.birdc import BirdClient
-from rtagent.vector.claims import Claim
+from rtagent.vector.claims import Claim, Claims
 from rtagent.vector.members import Members
 from rtagent.wire.members import document
 
@@ -29,12 +32,15 @@ _DOWN = "down"
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add --config and --members."""
+    """Add --config, --members and --control."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="configuration with [mesh]")
-    parser.add_argument("--members", metavar="FILE", type=Path, help="the members (default: the file of [mesh.file])")
     parser.add_argument(
-        "--journal", metavar="PATH", type=Path, help="where an apply notes how far it is (default: /var/lib/rtagent)"
+        "--members",
+        metavar="FILE",
+        type=Path,
+        help="the members (default: what the agent knows, else the file of [mesh.file])",
     )
+    options.add_control(parser)
 
 
 def add_sockets(parser: argparse.ArgumentParser) -> None:
@@ -60,17 +66,23 @@ def settings_of(args: argparse.Namespace) -> MeshSettings:
     return settings
 
 
-def bird_of(args: argparse.Namespace, settings: MeshSettings) -> MeshBird:
-    """Return this member's BIRD."""
-    return MeshBird(settings, args.journal) if args.journal else MeshBird(settings)
+async def members_of(args: argparse.Namespace, settings: MeshSettings) -> Members:
+    """Return the members as the running agent knows them, else as the file and [mesh] tell them.
+
+    Raises MeshTrouble, SettingsError, OSError.
+    """
+    if args.members is None:
+        with contextlib.suppress(Unreachable, RequestRefused):
+            async for message in ask(options.control_of(args), "mesh-members"):
+                if message["members"]:
+                    return _merged((), document.decode(json.dumps(message), "the agent's members.json"), settings)
+    return _of_file(args.members, settings)
 
 
-def members_of(args: argparse.Namespace, settings: MeshSettings) -> Members:
-    """Return the members as the file and [mesh] tell them. Raises MeshTrouble, SettingsError, OSError."""
-    file: Path | None = args.members or (Path(settings.file.path) if settings.file else None)
+def _of_file(given: Path | None, settings: MeshSettings) -> Members:
+    file = given or (Path(settings.file.path) if settings.file else None)
     if file is None:
-        raise MeshTrouble("who is a member? name a file of members: --members FILE, or path in [mesh.file]")
-    claims = document.decode(file.read_text(encoding="utf-8"), str(file))
+        raise MeshTrouble("who is a member? no agent tells, and there is no [mesh.file]: name a file with --members")
     own = Claim(
         settings.id,
         role=settings.role,
@@ -81,7 +93,11 @@ def members_of(args: argparse.Namespace, settings: MeshSettings) -> Members:
         pods=settings.pods or None,
         labels=settings.labels,
     )
-    return merge([(own,), claims], settings.asn, options_of(settings).allows).members
+    return _merged((own,), document.decode(file.read_text(encoding="utf-8"), str(file)), settings)
+
+
+def _merged(own: Claims, told: Claims, settings: MeshSettings) -> Members:
+    return merge([own, told], settings.asn, options_of(settings).allows).members
 
 
 def sockets_of(args: argparse.Namespace, settings: MeshSettings, members: Members) -> dict[str, str]:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from typing import Any
 
+from rtagent.agent.mesh_bird import MeshBird
 from rtagent.cli import options, output
 from rtagent.cli.mesh import shown, source
 
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _status(args: argparse.Namespace) -> dict[str, Any]:
     settings = source.settings_of(args)
-    bird = source.bird_of(args, settings)
-    members = source.members_of(args, settings)
+    bird = MeshBird(settings)
+    members = await source.members_of(args, settings)
     look = await bird.look()
     outlook = bird.outlook(members, look)
     final = outlook.target.final

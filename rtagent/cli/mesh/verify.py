@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _findings(args: argparse.Namespace) -> tuple[tuple[Finding, ...], list[str], int]:
     settings = source.settings_of(args)
-    members = source.members_of(args, settings)
+    members = await source.members_of(args, settings)
     sockets = source.sockets_of(args, settings, members)
     found = await source.reports(sockets, members, routes=True)
     silent = sorted(sockets.keys() - found.keys())

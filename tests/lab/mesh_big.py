@@ -1,0 +1,184 @@
+"""A mesh of any size, timed: ``./dev lab mesh --members 200``. Needs root and BIRD.
+
+Members start with nobody to speak with. Then they are told of each other, and each configuration is made, checked, put
+in force and confirmed by what the agent uses (``MeshBird``), all in this process; the clock runs until every session
+stands and every pod prefix is verified at every member. Beside it, in the same run, the peer: the same texts, written
+before, all BIRDs started together. Then one member joins, and one dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from rtagent.agent import logs
+from rtagent.agent.mesh_bird import MeshBird
+from rtagent.agent.mesh_settings import BgpSettings, BirdSettings, MeshSettings
+from rtagent.core.mesh.verdicts import verify
+from rtagent.vector.members import Members
+from tests.lab import birds
+from tests.lab.lab import Lab, sweep
+from tests.lab.mesh import Mesh, MeshMember
+from tests.meshes import mesh
+
+_AT_ONCE = 8
+_LOOK_EVERY_S = 0.25
+
+
+def main() -> int:
+    """Measure, and print a figure a line."""
+    parser = argparse.ArgumentParser(prog="./dev lab mesh", description=(__doc__ or "").partition("\n\n")[2])
+    parser.add_argument("--members", type=int, default=200, metavar="N")
+    parser.add_argument("--release", default=birds.INSTALLED.name, choices=[one.name for one in birds.RELEASES])
+    parser.add_argument("--bfd-ms", type=int, default=0, metavar="MS", help="with BFD, at this interval")
+    args = parser.parse_args()
+    release = next(one for one in birds.RELEASES if one.name == args.release)
+    if not release.present:
+        print(release.absence, file=sys.stderr)
+        return 2
+    sweep()
+    logs.configure("error", "auto")
+    say(f"{args.members} members, {args.members * (args.members - 1) // 2} sessions, BIRD {release.version}")
+    static_s = asyncio.run(static(args.members, release, args.bfd_ms))
+    ours_s = asyncio.run(ours(args.members, release, args.bfd_ms))
+    say(f"ours over static: {ours_s / static_s:.2f}")
+    return 0
+
+
+async def static(size: int, release: birds.BirdRelease, bfd_ms: int) -> float:
+    """Time texts that were written before, all BIRDs started together."""
+    with Lab() as lab:
+        site = Mesh(lab, mesh(size - 1), release)
+        with_bfd(site, bfd_ms)
+        members = site.everybody()
+        for one in site.members.values():
+            one.write(members)
+        began = time.monotonic()
+        site.start()
+        await verified(site, members)
+        took_s = time.monotonic() - began
+        say(f"static configurations, started together: verified after {took_s:.1f} s")
+    return took_s
+
+
+async def ours(size: int, release: birds.BirdRelease, bfd_ms: int) -> float:
+    """Time rtagent's own way, a member that joins and one that dies."""
+    with Lab() as lab:
+        site = Mesh(lab, mesh(size - 1), release)
+        with_bfd(site, bfd_ms)
+        members = site.everybody()
+        for one in site.members.values():
+            one.write((one.member,))
+        site.start()
+        began = time.monotonic()
+        await everyone(site, lambda one: advance(one, members))
+        say(f"configurations made, checked and in force everywhere after {time.monotonic() - began:.1f} s")
+        await verified(site, members)
+        took_s = time.monotonic() - began
+        say(f"rtagent, from the release of the members: verified after {took_s:.1f} s")
+        await join(site, size)
+        await die(site)
+    return took_s
+
+
+async def join(site: Mesh, size: int) -> None:
+    """Time a member that joins, and see that nobody else notices."""
+    stood = {name: one.sessions() for name, one in site.members.items()}
+    (new,) = (one for one in mesh(size) if one.id not in site.members)
+    site.join([new])
+    newcomer = site[new.id]
+    newcomer.options = next(iter(site.members.values())).options
+    newcomer.write((new,))
+    newcomer.bird.start()
+    members = site.everybody()
+    began = time.monotonic()
+    await everyone(site, lambda one: advance(one, members))
+    await until(lambda: newcomer.established() and len(newcomer.sessions()) == len(members) - 1)
+    say(f"one more member: its {len(members) - 1} sessions stand after {time.monotonic() - began:.1f} s")
+    restarted = [name for name, rows in stood.items() if site[name].restarted(rows)]
+    say(f"members of which another session restarted: {len(restarted)}")
+
+
+async def die(site: Mesh) -> None:
+    """Time the end of a member whose link goes, in the kernels of all others."""
+    *rest, dead = site.members.values()
+    prefix = str(dead.member.pods[0])
+    began = time.monotonic()
+    dead.namespace.ip("link set eth0 down")
+    if not rest[0].options.bfd:
+        say("a member that dies: not timed, there is no BFD")
+        return
+    gone_s: list[float] = []
+    left = list(rest)
+    while left:
+        left = [one for one in left if prefix in one.kernel()]
+        gone_s.append(time.monotonic() - began)
+    say(f"a member dies: its routes are gone everywhere after {gone_s[-1]:.2f} s")
+
+
+async def advance(one: MeshMember, members: Members) -> None:
+    """Do for one member what the agent does."""
+    options = one.options
+    bgp = BgpSettings(multihop=True, bfd=options.bfd, bfd_interval_ms=options.bfd_interval_ms)
+    bird = BirdSettings(str(one.bird.socket), str(one.bird.config), str(one.folder), one.bird.release.bird)
+    own = MeshBird(MeshSettings(64512, one.member.id, bgp=bgp, bird=replace(bird, undo_s=120)))
+    look = await own.look()
+    step = own.outlook(members, look).step
+    if step is not None:
+        applied = await own.take(step, look)
+        assert applied.good, applied
+
+
+async def everyone(site: Mesh, act: Callable[[MeshMember], Awaitable[None]]) -> None:
+    """Do something for all members, some at a time."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def turn(one: MeshMember) -> None:
+        async with turns:
+            await act(one)
+
+    async with asyncio.TaskGroup() as group:
+        for one in site.members.values():
+            group.create_task(turn(one))
+
+
+async def verified(site: Mesh, members: Members) -> None:
+    """Return when every session stands and no prefix is missing or foreign anywhere."""
+    waiting = list(site.members.values())
+
+    def all_stand() -> bool:
+        while waiting and len(waiting[-1].sessions()) == len(members) - 1 and waiting[-1].established():
+            waiting.pop()
+        return not waiting
+
+    await until(all_stand)
+    left = list(site.members.values())
+    while left:
+        reports = {one.member.id: await one.report(members) for one in left}
+        at = {finding.at for finding in verify(members, reports)}
+        left = [one for one in left if one.member.id in at]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when it holds; looks rarely, since every look costs BIRD a list."""
+    while not condition():
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def with_bfd(site: Mesh, interval_ms: int) -> None:
+    """Turn BFD on for everybody, or not."""
+    for one in site.members.values():
+        one.options = replace(one.options, bfd=bool(interval_ms), bfd_interval_ms=interval_ms or 100)
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
