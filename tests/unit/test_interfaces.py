@@ -220,9 +220,7 @@ def test_labelled_packets_are_taken_where_the_kernel_takes_them():
     assert [TakesLabels(101)] == [change.key for change in changed if isinstance(change.key, TakesLabels)]
     world.objects.load({TakesLabels(101): Held(True), TakesLabels(999): Held(True)})
     changed = world.kernel(LabelInput(2, False))
-    assert [(TakesLabels(101), True, None)] == [
-        tuple(change) for change in changed if isinstance(change.key, TakesLabels)
-    ]
+    assert [(TakesLabels(101), True, None)] == [change[:3] for change in changed if isinstance(change.key, TakesLabels)]
 
 
 def test_an_address_that_moves_is_removed_before_it_is_added():
@@ -260,7 +258,7 @@ def test_what_somebody_else_set_is_set_again():
     world.objects.changes(may_remove=True)
     world.wants.saw_ports({101: PORTS[101]._replace(up=False)})
     (stage,) = world.objects.changes(may_remove=True).before_routes
-    assert [(AdminState(101), False, True)] == [tuple(change) for change in stage]
+    assert [(AdminState(101), False, True)] == [change[:3] for change in stage]
 
 
 def _of(key):
