@@ -61,6 +61,8 @@ class RoutingSite:
         self.lab = lab
         self.dataplane = dataplane
         self.links = links
+        self.tables = [witness.TABLE_MAIN]
+        """The kernel's tables that are compared."""
         self.gateways = gateways
         self.router = lab.namespace("router")
         self.neighbors = [lab.namespace(f"n{number}") for number in range(links)]
@@ -150,29 +152,30 @@ class RoutingSite:
             assert time.monotonic() < deadline, f"the kernel has {found}, not {expected}"
         self.assert_agreement()
         for prefix, hops in routes.items():
-            if hops and ("." in hops[0] or ":" in hops[0]):
+            if not options and hops and ("." in hops[0] or ":" in hops[0]):
                 self.assert_forwards(prefix)
 
     def assert_agreement(self) -> None:
         """See that neither rtagent nor another's eyes find a difference, between two changes of the kernel."""
         expected = None
-        while expected != (expected := self.kernel_fib()):  # whoever changes it still is to be waited for
+        while expected != (expected := self._kernel()):  # whoever changes it still is to be waited for
             self.wait_synced()
             differences = self.diff()
-            held = self.held_fib(expected)
+            held = {table: self._held(table, fib) for table, fib in expected.items()}
         assert "" == differences, differences
-        assert not (differing := witness.differences(expected, held)), "\n".join(differing[:20])
+        for table, fib in expected.items():
+            assert not (differing := witness.differences(fib, held[table])), "\n".join(differing[:20])
 
-    def kernel_fib(self) -> witness.Fib:
-        """Return what the kernel would do, by iproute2."""
-        return witness.kernel(self.router, self.pairs)
+    def _kernel(self) -> dict[int, witness.Fib]:
+        """Return what the kernel would do by each table, by iproute2."""
+        return {table: witness.kernel(self.router, self.pairs, table) for table in self.tables}
 
-    def held_fib(self, expected: witness.Fib) -> witness.Fib:
+    def _held(self, table: int, expected: witness.Fib) -> witness.Fib:
         """Return what the data plane does: VPP by vppctl; the memory FIB has no other reader than rtagent."""
         if self.vpp:
-            found = witness.vpp(self.vpp, expected)
+            found = witness.vpp(self.vpp, expected, table)
         else:
-            found = _memory([row for message in self.ask("fib") for row in message["rows"]])
+            found = _memory([row for message in self.ask("fib", table=table) for row in message["rows"]])
         return {prefix: entry for prefix, entry in found.items() if not prefix.startswith(_FOREIGN)}
 
     def assert_forwards(self, prefix: str) -> None:
@@ -249,7 +252,7 @@ def _memory(rows: list[dict[str, Any]]) -> witness.Fib:
     kinds = {"blackhole": "drop"}
     found: witness.Fib = {}
     for row in rows:
-        if row["state"] == "installed" and row["table"] == 254 and not row["prefix"].startswith("fe80:"):
+        if row["state"] == "installed" and not row["prefix"].startswith("fe80:"):
             ways = {witness.Way(path["via"] or "", path["interface"]): path["weight"] for path in row["paths"]}
             total = sum(ways.values())
             shares = {way: weight / total for way, weight in ways.items()}

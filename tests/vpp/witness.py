@@ -20,6 +20,8 @@ _GLEAN = re.compile(r"ipv[46]-glean: .*? (host-\w+): ")
 _RECEIVE = "dpo-receive"
 _WORDS = (("send-unreachable", "unreachable"), ("send-prohibit", "prohibit"), (_RECEIVE, "local"), ("dpo-drop", "drop"))
 
+TABLE_MAIN = 254
+
 _TOLERANCE = 0.1
 """VPP spreads flows over a power of two of buckets, as few as keep the error within a tenth (vnet/dpo/load_balance.c,
 multipath_next_hop_error_tolerance)."""
@@ -35,15 +37,15 @@ class Way(NamedTuple):
 Fib = dict[str, tuple[str, dict[Way, float]]]
 
 
-def kernel(namespace: Namespace, pairs: Mapping[str, str]) -> Fib:
-    """Return what the kernel would do: the first entry of each prefix in the main table, interfaces by VPP's names."""
+def kernel(namespace: Namespace, pairs: Mapping[str, str], table: int = TABLE_MAIN) -> Fib:
+    """Return what the kernel would do: the first entry of each prefix of a table, interfaces by VPP's names."""
     found: Fib = {}
     objects = nexthops(namespace)
     for family in ("-4", "-6"):
-        routes = namespace.ip_json(f"{family} route show table main")
+        routes = namespace.ip_json(f"{family} route show table {table}")
         for route in sorted(routes, key=lambda route: route.get("metric", 0)):
             prefix = _prefix(route["dst"], family)
-            if prefix not in found and not _link_local(prefix):
+            if prefix not in found and not _link_local(prefix) and not _interface_s_own(route):
                 found[prefix] = _kernel_entry(route, pairs, objects)
     return found
 
@@ -67,16 +69,17 @@ def ways(route: dict[str, Any], objects: Mapping[int, dict[str, Any]]) -> list[d
     return [hop for hop in hops if not {"dead", "linkdown"} & set(hop.get("flags", []))]
 
 
-def vpp(router: Vpp, mine: Mapping[str, Any]) -> Fib:
+def vpp(router: Vpp, mine: Mapping[str, Any], table: int = TABLE_MAIN) -> Fib:
     """Return what VPP does for the prefixes that are asked about, and for any other that leaves by a next hop."""
     found: Fib = {}
+    vrf = 0 if table == TABLE_MAIN else table
     for family in ("ip", "ip6"):
         prefix = ""
-        for line in router.ctl(f"show {family} fib", timeout_s=600).splitlines():
+        for line in router.ctl(f"show {family} fib table {vrf}", timeout_s=600).splitlines():
             if match := _PREFIX.match(line):
                 prefix = match[1]
             elif line.startswith("ipv") and "table" not in line:
-                if not line.split(",")[0].endswith("VRF:0"):
+                if not line.split(",")[0].endswith(f"VRF:{vrf}"):
                     break
             elif (match := _BUCKETS.match(line)) and prefix:
                 first, last = int(match[1]), int(match[2] or match[1])
@@ -146,6 +149,13 @@ def _prefix(text: str, family: str) -> str:
     if text == "default":
         return "0.0.0.0/0" if family == "-4" else "::/0"
     return str(ipaddress.ip_network(text))
+
+
+def _interface_s_own(route: dict[str, Any]) -> bool:
+    """Whether the kernel made this route of an address; outside a VRF such routes stand in the local table."""
+    return (
+        route.get("type", "unicast") in ("local", "broadcast", "anycast", "multicast") and route["protocol"] == "kernel"
+    )
 
 
 def _link_local(prefix: str) -> bool:
