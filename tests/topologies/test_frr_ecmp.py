@@ -12,6 +12,7 @@ rtagent wrote, how many writes VPP counted itself, and how long it all took. ``-
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ pytestmark = [
 ]
 
 ROUTES = 2000
+WHOLE, SAMPLES = 5000, 500
+"""Up to how many routes all of VPP's are read; of more, a sample. Stock VPP sends 64 next hops in 11 kB, and moves all
+that is left of a dump, or of what a CLI command says, whenever its socket has taken 200 kB of it
+(vl_socket_write_ready in vlibmemory/socket_api.c): half a gigabyte takes it minutes."""
 TIMEOUT_S = 900
 LINKS, GATEWAYS = 4, 16
 WAYS = [gateway(link, number).inet for link in range(LINKS) for number in range(GATEWAYS)]
@@ -117,6 +122,24 @@ def vpp_messages(site: RoutingSite) -> int:
     return int(site.vpp.ctl("api trace status").split()[3]) if site.vpp else 0
 
 
+def sampled(site: RoutingSite, routes: int) -> set[frozenset[str]]:
+    """Return the sets of next hops by which VPP forwards some of the prefixes, by vppctl."""
+    if site.vpp is None:
+        return set()
+    found = set()
+    for number in range(0, routes, routes // SAMPLES):
+        said = site.vpp.ctl(f"show ip fib {prefix(number)}")
+        assert f"\n{prefix(number)} fib:" in said, said
+        forwarding = said.partition(" forwarding:")[2]
+        found.add(frozenset(re.findall(r"^ +\[[\d-]+\] \[@\d+\]: ipv4 via (\S+) ", forwarding, re.MULTILINE)))
+    return found
+
+
+def prefix(number: int) -> str:
+    """Return one of the prefixes that are announced."""
+    return f"16.{number >> 8 & 255}.{number & 255}.{number >> 16}/32"
+
+
 def cpu_s(pid: int) -> float:
     """Return the processor time that a process has taken."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -129,7 +152,7 @@ def test_one_of_64_next_hops_of_many_routes_is_withdrawn(site: RoutingSite, pyte
     assert site.agent
     daemons = Frr(site.lab, site.router, "staticd", "bgpd")
     daemons.start(FRR + "".join(f"ip route 192.0.2.1/32 {way}\n" for way in WAYS))
-    announced = "".join(f"    route 16.{n >> 8 & 255}.{n & 255}.{n >> 16}/32 blackhole;\n" for n in range(routes))
+    announced = "".join(f"    route {prefix(number)} blackhole;\n" for number in range(routes))
     bird = Bird(site.lab, site.neighbors[0], site.lab.folder / "n0.conf")
     configure(bird, 3, BIRD.format(routes=announced))
     bird.start()
@@ -148,6 +171,9 @@ def test_one_of_64_next_hops_of_many_routes_is_withdrawn(site: RoutingSite, pyte
             f"{took_s:.1f} s, of which rtagent took {cpu_s(site.agent.pid) - agent_s:.1f} s of processor time"
         )
         assert after["overflows"] == 0
-        site.assert_agreement()
+        if routes <= WHOLE:
+            site.assert_agreement()
+        else:
+            assert sampled(site, routes) == {frozenset(ways)} or site.vpp is None
     assert after["writes"] - before["writes"] <= routes + 1
     site.assert_forwards("16.0.7.0/32")
