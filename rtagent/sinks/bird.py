@@ -12,6 +12,7 @@ or holds one that nobody has confirmed: its timer would end with ours.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class BirdSink:
         answer_s: float = 10.0,
     ) -> None:
         self._socket = socket
+        self._config = config
         self._journal = Journal(journal)
         self._files = OwnFiles(group)
         self._check = BirdCheck(config, binary, self._files)
@@ -157,12 +159,20 @@ class BirdSink:
         for _ in range(_ROUNDS):
             await bird.configure()
             if complaints := await verify():
-                return Applied(Outcome.UNDONE, tuple(complaints))
+                return Applied(Outcome.UNDONE, (*complaints, *self._another_config(bird.config)))
             if await bird.in_force():
                 self._journal.enter(Phase.VERIFIED)
                 await bird.settle(Phase.VERIFIED)
                 return Applied(Outcome.APPLIED)
         return Applied(Outcome.FAILED, (f"others told BIRD to read its configuration {_ROUNDS} times meanwhile",))
+
+    def _another_config(self, read: str) -> list[str]:
+        """Say so if BIRD was started with another file of the operator's than we were told of."""
+        try:
+            same = not read or os.path.samefile(read, self._config)
+        except OSError:
+            same = False
+        return [] if same else [f"BIRD reads {read}, not {self._config}: is ours included there?"]
 
     async def _back(self, bird: BirdTurns, changed: Mapping[Path, str], applied: Applied) -> Applied:
         """Put the old files back, and let BIRD go back; what cannot be told now is left to ``recover``."""

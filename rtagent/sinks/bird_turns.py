@@ -15,7 +15,8 @@ from datetime import datetime
 from rtagent.core.bird_apply import BirdState, Phase, Step, next_step
 from rtagent.core.sink import Disconnected
 from rtagent.sinks.birdc import BirdClient, Unresponsive
-from rtagent.wire.birdc.replies import Configuring, Status
+from rtagent.wire.birdc import commands
+from rtagent.wire.birdc.replies import Configuring, Status, parse_configuration_file
 
 _POLL_S = 0.02
 _ROUNDED_S = 0.003
@@ -28,6 +29,8 @@ class BirdTurns:
     def __init__(self, client: BirdClient, timeout_s: float) -> None:
         self._client = client
         self._timeout_s = timeout_s
+        self.config = ""
+        """The operator's file, as BIRD names it when it reads it."""
         self._read: Status | None = None
         """What BIRD said of itself when it had read what we told it to."""
 
@@ -47,7 +50,8 @@ class BirdTurns:
 
     async def configure(self) -> None:
         """Let BIRD read the files, to be undone after the time, and return when they are in force."""
-        await self._client.configure(undo_after_s=math.ceil(self._timeout_s))
+        answer = await self._client.command(commands.configure(undo_after_s=math.ceil(self._timeout_s)))
+        self.config = parse_configuration_file(answer)
         async with asyncio.timeout(self._timeout_s):
             while (await self._state()).in_progress:
                 await asyncio.sleep(_POLL_S)

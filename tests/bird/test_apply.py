@@ -13,7 +13,7 @@ import pytest
 
 from rtagent.core.bird_apply import Applied, Outcome
 from rtagent.core.sink import Disconnected
-from rtagent.sinks.bird import Verify
+from rtagent.sinks.bird import BirdSink, Verify
 from rtagent.sinks.birdc import BirdClient
 from tests.bird.applying import Applying, pass_
 from tests.lab.birds import INSTALLED, BirdRelease
@@ -102,6 +102,16 @@ def test_what_does_not_pass_is_undone_and_the_old_files_are_back(applying: Apply
     applied = applying.apply(applying.texts("bad"), verify=complain)
     assert (Outcome.UNDONE, ("cut off, with keys_bad mesh_bad",)) == (applied.outcome, applied.reasons)
     assert applying.expected("old") == applying.found()
+
+
+def test_a_bird_that_was_started_with_another_file_is_found_out(installed: Applying) -> None:
+    meant = installed.bird.config.with_name("meant.conf")
+    meant.write_text(installed.bird.config.read_text())
+    installed.bird.config.write_text("router id 192.0.2.1; protocol device {}\n")
+    sink = BirdSink(installed.bird.socket, meant, installed.state / "apply")
+    applied = asyncio.run(sink.apply(installed.texts("new"), verify=complain))
+    said = f"BIRD reads {installed.bird.config}, not {meant}: is ours included there?"
+    assert (Outcome.UNDONE, said) == (applied.outcome, applied.reasons[-1])
 
 
 def test_a_verification_that_does_not_end_is_undone(applying: Applying) -> None:

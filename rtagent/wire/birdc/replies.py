@@ -185,12 +185,18 @@ class ConfigureStatus(NamedTuple):
     """Seconds until BIRD goes back to the configuration before, unless this one is confirmed."""
 
 
+_READING = "Reading configuration from "
 _UNDO_IN = re.compile(r"Configuration unconfirmed, undo in ([\d.]+) s")
 
 
 def parse_configured(lines: list[Line]) -> Configuring:
     """Parse the answer to ``configure``, ``configure confirm`` or ``configure undo``. Raises MalformedMessage."""
     return _configuring(lines[-1])
+
+
+def parse_configuration_file(lines: list[Line]) -> str:
+    """Return the file that the answer to a ``configure`` says BIRD has read; empty where it says none."""
+    return next((text.removeprefix(_READING) for _, text in lines if text.startswith(_READING)), "")
 
 
 def parse_configure_status(lines: list[Line]) -> ConfigureStatus:
