@@ -4,6 +4,8 @@ Members start with nobody to speak with. Then they are told of each other, and e
 in force and confirmed by what the agent uses (``MeshBird``), all in this process; the clock runs until every session
 stands and every pod prefix is verified at every member. Beside it, in the same run, the peer: the same texts, written
 before, all BIRDs started together. Then one member joins, and one dies.
+
+With ``--alone`` there is one BIRD, the others are only configured: how long text, plan and apply take.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import replace
 from rtagent.agent import logs
 from rtagent.agent.mesh_bird import MeshBird
 from rtagent.agent.mesh_settings import BgpSettings, BirdSettings, MeshSettings
+from rtagent.core.mesh.plan import plan
 from rtagent.core.mesh.verdicts import verify
 from rtagent.vector.members import Members
 from tests.lab import birds
@@ -35,6 +38,7 @@ def main() -> int:
     parser.add_argument("--members", type=int, default=200, metavar="N")
     parser.add_argument("--release", default=birds.INSTALLED.name, choices=[one.name for one in birds.RELEASES])
     parser.add_argument("--bfd-ms", type=int, default=0, metavar="MS", help="with BFD, at this interval")
+    parser.add_argument("--alone", action="store_true", help="only one of the members runs")
     args = parser.parse_args()
     release = next(one for one in birds.RELEASES if one.name == args.release)
     if not release.present:
@@ -42,6 +46,9 @@ def main() -> int:
         return 2
     sweep()
     logs.configure("error", "auto")
+    if args.alone:
+        asyncio.run(alone(args.members, release))
+        return 0
     say(f"{args.members} members, {args.members * (args.members - 1) // 2} sessions, BIRD {release.version}")
     static_s = asyncio.run(static(args.members, release, args.bfd_ms))
     ours_s = asyncio.run(ours(args.members, release, args.bfd_ms))
@@ -85,6 +92,31 @@ async def ours(size: int, release: birds.BirdRelease, bfd_ms: int) -> float:
     return took_s
 
 
+async def alone(size: int, release: birds.BirdRelease) -> None:
+    """Time text, plan and apply where a member joins a mesh of this size."""
+    with Lab() as lab:
+        (me,) = members = mesh(0)
+        site = Mesh(lab, members, release)
+        one = site[me.id]
+        one.write(mesh(size - 2))
+        one.bird.start()
+        began = time.monotonic()
+        target = one.target(mesh(size - 1))
+        say(f"{size} members: the text after {time.monotonic() - began:.2f} s")
+        began = time.monotonic()
+        cost = plan(one.files, target.final.files)
+        say(f"the plan after {time.monotonic() - began:.2f} s: {len(cost.changes)} session is touched")
+        own = of_the_agent(one)
+        began = time.monotonic()
+        look = await own.look()
+        step = own.outlook(mesh(size - 1), look).step
+        assert step is not None
+        decided = time.monotonic()
+        applied = await own.take(step, look)
+        assert applied.good, applied
+        say(f"look, text and plan after {decided - began:.2f} s, applied after {time.monotonic() - decided:.2f} s more")
+
+
 async def join(site: Mesh, size: int) -> None:
     """Time a member that joins, and see that nobody else notices."""
     stood = {name: one.sessions() for name, one in site.members.items()}
@@ -122,15 +154,20 @@ async def die(site: Mesh) -> None:
 
 async def advance(one: MeshMember, members: Members) -> None:
     """Do for one member what the agent does."""
-    options = one.options
-    bgp = BgpSettings(multihop=True, bfd=options.bfd, bfd_interval_ms=options.bfd_interval_ms)
-    bird = BirdSettings(str(one.bird.socket), str(one.bird.config), str(one.folder), one.bird.release.bird)
-    own = MeshBird(MeshSettings(64512, one.member.id, bgp=bgp, bird=replace(bird, undo_s=120)))
+    own = of_the_agent(one)
     look = await own.look()
     step = own.outlook(members, look).step
     if step is not None:
         applied = await own.take(step, look)
         assert applied.good, applied
+
+
+def of_the_agent(one: MeshMember) -> MeshBird:
+    """Return a member's BIRD as the agent has it."""
+    options = one.options
+    bgp = BgpSettings(multihop=True, bfd=options.bfd, bfd_interval_ms=options.bfd_interval_ms)
+    bird = BirdSettings(str(one.bird.socket), str(one.bird.config), str(one.folder), one.bird.release.bird)
+    return MeshBird(MeshSettings(64512, one.member.id, bgp=bgp, bird=replace(bird, undo_s=120)))
 
 
 async def everyone(site: Mesh, act: Callable[[MeshMember], Awaitable[None]]) -> None:
