@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
+from rtagent.cli.mesh.source import reports
 from rtagent.core.mesh.rollout import Target
 from rtagent.core.mesh.sessions import Topology
 from rtagent.core.mesh.text import BRIDGE_PORT
+from rtagent.core.mesh.verdicts import Verdict, matrix
 from tests.lab import birds
 from tests.lab.birds import BirdRelease
 from tests.lab.lab import Lab, Process, wait_for
@@ -151,3 +155,71 @@ def test_a_member_that_falls_silent_is_gone_everywhere_within_the_time_of_bfd() 
         assert {one.member.id: {"mesh.node-6"} for one in rest} == {
             one.member.id: one.restarted(before[one.member.id]) for one in rest
         }
+
+
+def edit(one: MeshMember, peer: str, pattern: str, replacement: str) -> None:
+    """Change the text of one session at one end, as a mistake would."""
+    path = one.folder / "mesh.conf"
+    text = path.read_text()
+    session = re.search(rf"^protocol bgp 'mesh\.{peer}' .*?^}}\n", text, re.MULTILINE | re.DOTALL)
+    assert session is not None
+    path.write_text(text.replace(session[0], re.sub(pattern, replacement, session[0], count=1, flags=re.DOTALL)))
+
+
+def test_what_is_wrong_with_a_pair_is_told_from_both_of_its_ends() -> None:
+    with Lab() as lab:
+        site = Mesh(lab, mesh(5))
+        for one in site.members.values():
+            one.options = replace(one.options, authentication="md5", bfd=True)
+        members = site.everybody()
+        for one in site.members.values():
+            one.write(members)
+        edit(site["node-3"], "node-2", r"local (\S+) as 64512", r"local \1 as 64513")
+        edit(site["node-4"], "lb-1", r"router id \S+;", "router id 10.0.0.1;")
+        edit(site["node-5"], "node-2", r".*", "")
+        edit(site["node-5"], "lb-1", r"password [^;]+;", 'password "wrong";')
+        edit(site["node-5"], "node-4", r"password [^;]+;", "")
+        site["node-6"].namespace.ip("link set eth0 down")
+        site.start()
+        sockets = {name: str(one.bird.socket) for name, one in site.members.items()}
+        expected = {
+            ("node-2", "node-3"): Verdict.ASN,
+            ("lb-1", "node-4"): Verdict.ROUTER_ID,
+            ("node-2", "node-5"): Verdict.ONE_SIDED,
+            ("lb-1", "node-5"): Verdict.AUTHENTICATION,
+            ("node-4", "node-5"): Verdict.AUTHENTICATION,
+        } | {(one.id, "node-6"): Verdict.UNREACHABLE for one in members if one.id != "node-6"}
+
+        def verdicts() -> dict[tuple[str, str], Verdict]:
+            pairs = [(one.id, other.id) for one, other in combinations(members, 2)]
+            found = matrix(pairs, asyncio.run(reports(sockets, members)), authentication=True)
+            return {(pair.one, pair.other): pair.verdict for pair in found if pair.verdict is not Verdict.UP}
+
+        with suppress(TimeoutError):  # what was not seen is shown below
+            wait_for(lambda: verdicts() == expected, "the verdicts", 20)
+        assert expected == verdicts()
+
+
+def test_too_many_prefixes_are_kept_out_and_the_good_ones_are_back_after_a_reload() -> None:
+    with Lab() as lab:
+        site = Mesh(lab, mesh(2))
+        site["lb-1"].options = replace(site["lb-1"].options, prefix_limit=3)
+        site.start()
+        site.wait_for_routes()
+        lb, node = site["lb-1"], site["node-3"]
+        before = lb.sessions()
+        good = node.files["mesh.conf"]
+        flood = "".join(f"    route 10.99.{number}.0/24 blackhole;\n" for number in range(9))
+        flooded = good.replace("    route 10.128.3.0/24", f"{flood}    route 10.128.3.0/24")
+        flooded = flooded.replace("where mesh_announces([ 10.128.3.0/24 ])", 'where proto = "mesh.pods4"')
+        (node.folder / "mesh.conf").write_text(flooded)
+        node.bird.configure()
+        wait_for(lambda: "[HIT]" in lb.bird.ctl("show protocols all 'mesh.node-3'"), "the limit")
+        assert not [prefix for prefix in lb.kernel() if prefix.startswith("10.99.")]
+        assert set() == lb.restarted(before)
+        (node.folder / "mesh.conf").write_text(good)
+        node.bird.configure()
+        lb.bird.ctl("reload in 'mesh.node-3'")
+        wait_for(lambda: "10.128.3.0/24" in lb.kernel(), "the good route")
+        wait_for(lambda: "[HIT]" not in lb.bird.ctl("show protocols all 'mesh.node-3'"), "the limit's end")
+        assert set() == lb.restarted(before)
