@@ -16,13 +16,13 @@ from typing import NamedTuple
 from rtagent.agent import templates
 from rtagent.agent.mesh_settings import MeshSettings
 from rtagent.core.bird_apply import Applied
+from rtagent.core.failures import Disconnected
 from rtagent.core.mesh import rollout
 from rtagent.core.mesh.options import Options, PodRange, Version
 from rtagent.core.mesh.rollout import Carries, Step, Target
 from rtagent.core.mesh.secrets import no_room
 from rtagent.core.mesh.sessions import Topology, topology
 from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration, topology_of
-from rtagent.core.sink import Disconnected
 from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Members

@@ -12,10 +12,10 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import numpy as np
 
+from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import read_only_sink
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.pair_rows import pair_rows
-from rtagent.agent.remote import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import Settings
 from rtagent.core.compare import Comparison
 from rtagent.core.explain import Explanation, Held, Step

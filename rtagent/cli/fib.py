@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import Any
 
-from rtagent.agent.remote import ask
+from rtagent.agent.asking import ask
 from rtagent.cli import options, output
 from rtagent.vector.keys import FAMILY_NUMBERS, Key
 

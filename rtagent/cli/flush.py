@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import sys
 
+from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import make_sink
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.reconciler import remove_all
-from rtagent.agent.remote import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import Settings
 from rtagent.cli import options, output
 

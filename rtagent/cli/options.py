@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rtagent.agent.remote import RequestRefused, Unreachable, ask
+from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import DEFAULT_CONTROL, DEFAULT_FILE, Settings, load
 
 

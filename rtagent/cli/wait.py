@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import time
 
-from rtagent.agent.remote import Unreachable, ask
+from rtagent.agent.asking import Unreachable, ask
 from rtagent.cli import options, output
 
 NAME = "wait"

@@ -13,18 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.core.failures import Disconnected as Disconnected
+from rtagent.core.failures import VersionMismatch as VersionMismatch
 from rtagent.vector.fib import FibEntries, FibVector, Port
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
-
-
-class Disconnected(Exception):
-    """The data plane is not there (any more); the caller retries when it is back."""
-
-
-class VersionMismatch(Exception):
-    """The data plane speaks another version: the message says which messages are missing or changed."""
 
 
 @dataclass(frozen=True, slots=True)

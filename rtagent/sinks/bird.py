@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from rtagent.core.bird_apply import Applied, Outcome, Phase
-from rtagent.core.sink import Disconnected
+from rtagent.core.failures import Disconnected
 from rtagent.sinks.bird_check import BirdCheck
 from rtagent.sinks.bird_files import Journal, OwnFiles
 from rtagent.sinks.bird_turns import BirdTurns

@@ -13,7 +13,7 @@ import math
 from datetime import datetime
 
 from rtagent.core.bird_apply import BirdState, Phase, Step, next_step
-from rtagent.core.sink import Disconnected
+from rtagent.core.failures import Disconnected
 from rtagent.sinks.birdc import BirdClient, Unresponsive
 from rtagent.wire.birdc import commands
 from rtagent.wire.birdc.replies import Configuring, Status, parse_configuration_file

@@ -19,7 +19,7 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
-from rtagent.core.sink import Disconnected
+from rtagent.core.failures import Disconnected
 from rtagent.transport.birdc import BirdStream
 from rtagent.wire.birdc import commands
 from rtagent.wire.birdc.protocols import Protocol, parse_protocols

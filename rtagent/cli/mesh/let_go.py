@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from rtagent.agent.remote import ask
+from rtagent.agent.asking import ask
 from rtagent.cli import options, output
 
 NAME = "let-go"

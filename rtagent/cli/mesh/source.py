@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.mesh_bird import MeshTrouble, options_of
 from rtagent.agent.mesh_settings import MeshSettings
-from rtagent.agent.remote import RequestRefused, Unreachable, ask
 from rtagent.cli import options
+from rtagent.core.failures import Disconnected
 from rtagent.core.mesh.merge import merge
 from rtagent.core.mesh.sessions import protocol
 from rtagent.core.mesh.text import bridge_of
 from rtagent.core.mesh.verdicts import Report, SeenRoute, SessionView
-from rtagent.core.sink import Disconnected
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.claims import Claim, Claims
 from rtagent.vector.members import Members
