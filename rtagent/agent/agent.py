@@ -18,6 +18,7 @@ from rtagent.agent import logs, service
 from rtagent.agent.answers import Answers
 from rtagent.agent.control import ControlServer
 from rtagent.agent.journal import Journal
+from rtagent.agent.mesh import Mesh
 from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.prober import NeighborProber
@@ -74,7 +75,8 @@ class Agent:
         mirror.sink.on_ports_changed = self._ports_changed
         mirror.sink.on_object_heard = self._object_heard
         self._prober = NeighborProber(mirror.neighbors, netns=settings.netns, decide=self.reconciler.wake)
-        answers = Answers(mirror, self.source, self.reconciler, config_file)
+        self._mesh = Mesh(settings.mesh) if settings.mesh else None
+        answers = Answers(mirror, self.source, self.reconciler, config_file, self._mesh)
         self._control = ControlServer(settings.control, settings.control_group, answers.commands())
         self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
         self._reload = reload
@@ -98,6 +100,7 @@ class Agent:
                 *([group.create_task(self._prober.run())] if settings.dataplane == "vpp" else []),
                 group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
                 *([group.create_task(self._metrics.run())] if self._metrics else []),
+                *([group.create_task(self._mesh.run())] if self._mesh else []),
             ]
             await ended.wait()
             service.notify("STOPPING=1")

@@ -14,6 +14,7 @@ import numpy as np
 
 import rtagent
 from rtagent.agent.control import Answer, BadRequest, Message
+from rtagent.agent.mesh import Mesh
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.pairs import DOWN, UP
 from rtagent.agent.reconciler import Reconciler, SinkState
@@ -36,11 +37,15 @@ _FULL = 0.9
 class Answers:
     """The commands of the control socket."""
 
-    def __init__(self, mirror: Mirror, source: KernelSource, reconciler: Reconciler, config_file: Path | None) -> None:
+    def __init__(
+        self, mirror: Mirror, source: KernelSource, reconciler: Reconciler, config_file: Path | None,
+        mesh: Mesh | None = None,
+    ) -> None:  # fmt: skip
         self._mirror = mirror
         self._source = source
         self._reconciler = reconciler
         self._config_file = config_file
+        self._mesh = mesh
         self._started_at = time.monotonic()
 
     def commands(self) -> dict[str, Answer]:
@@ -54,6 +59,7 @@ class Answers:
             "refused": self._refused,
             "ports": self._ports,
             "read": self._read,
+            **(self._mesh.commands() if self._mesh else {}),
         }
 
     def status(self) -> Message:
@@ -101,6 +107,7 @@ class Answers:
             "messages": source.messages,
             "malformed": source.malformed,
             "writes": reconciler.writes,
+            "mesh": self._mesh.status() if self._mesh else None,
             "errors": {str(retval): count for retval, count in sorted(reconciler.errors.items())},
         }
 
@@ -122,7 +129,7 @@ class Answers:
         if refused := sum(not isinstance(key, NeighborKey) for key in self._mirror.objects.refused):
             reasons.append(f"{refused} settings are refused by the data plane: see rtagent diff")
         reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state not in (UP, DOWN)]
-        return reasons
+        return reasons + (self._mesh.reasons() if self._mesh else [])
 
     def _neighbors(self) -> dict[int, NeighborCounts]:
         return self._mirror.neighbors.counts(self._mirror.objects)

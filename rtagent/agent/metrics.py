@@ -26,9 +26,15 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         status = self._status()
+        yield _gauge("healthy", "1 where rtagent status finds nothing wrong", int(status["health"] == "ok"))
+        if status["mesh"]:
+            yield from _mesh(status["mesh"])
+        if status["dataplane"]["kind"] != "none":
+            yield from self._mirror(status)
+
+    def _mirror(self, status: dict[str, Any]) -> Iterator[Metric]:
         yield _gauge("in_sync", "1 while every part of the kernel's state is in sync", int(status["in_sync"]))
         yield _gauge("dataplane_synced", "1 while the data plane is", int(status["dataplane"]["state"] == "synced"))
-        yield _gauge("healthy", "1 where rtagent status finds nothing wrong", int(status["health"] == "ok"))
         rows = GaugeMetricFamily("rtagent_rows", "Route rows by state and family", labels=["state", "family"])
         for state, families in status["rows"].items():
             for family, count in families.items():
@@ -99,6 +105,22 @@ class MetricsServer:
         body = generate_latest(self._registry)
         head = f"HTTP/1.0 200 OK\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
+
+
+def _mesh(mesh: dict[str, Any]) -> Iterator[Metric]:
+    yield _gauge(
+        "mesh_settled", "1 while BIRD has the configuration that it should have", int(mesh["state"] == "settled")
+    )
+    yield _gauge("mesh_members", "Members of the mesh", mesh["members"])
+    yield _gauge("mesh_waiting", "Claims to membership that do not count", len(mesh["waiting"]))
+    yield _gauge("mesh_held", "Members that are gone and still configured", len(mesh["held"]))
+    yield _gauge("mesh_braked", "Members that only a person can let go", len(mesh["braked"]))
+    sources = GaugeMetricFamily("rtagent_mesh_source_heard", "1 while the source is in touch", labels=["source"])
+    for name, source in mesh["sources"].items():
+        sources.add_metric([name], int(source["state"] == "heard"))
+    yield sources
+    yield _counter("mesh_refused", "Announcements that were refused", mesh["refused"]["count"])
+    yield _counter("mesh_applied", "Configurations put in force", mesh["applied"])
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -51,6 +51,7 @@ class Settings:
     """Everything that can be configured, with its defaults."""
 
     dataplane: str = "vpp"
+    """``none``: nothing is mirrored, for an agent that only keeps the mesh."""
     vpp_socket: str = VPP_SOCKET
     pairs: Mapping[str, str] = field(default_factory=dict)
     """Kernel link name → data plane interface name."""
@@ -179,7 +180,7 @@ def inet6_source(value: Any) -> bytes:
 
 _SCHEMA: dict[str, dict[str, Key]] = {
     "dataplane": {
-        "kind": Key("dataplane", one_of("vpp", "memory"), '"vpp" or "memory"'),
+        "kind": Key("dataplane", one_of("vpp", "memory", "none"), '"vpp", "memory" or "none"'),
         "socket": Key("vpp_socket", socket_path, f'an absolute path, such as "{VPP_SOCKET}"'),
     },
     "mirror": {

@@ -5,35 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 
 import rtagent
 from rtagent.agent import logs
+from rtagent.agent.asking import RequestRefused, Unreachable
 from rtagent.agent.failures import first_failure
 from rtagent.agent.mesh_bird import MeshTrouble
-from rtagent.agent.remote import RequestRefused, Unreachable
-from rtagent.cli import (
-    check,
-    completion,
-    diff,
-    explain,
-    fib,
-    flush,
-    interfaces,
-    mesh,
-    output,
-    replay,
-    run,
-    status,
-    wait,
-)
+from rtagent.cli import output
+from rtagent.core.failures import Disconnected, VersionMismatch
 from rtagent.core.mesh.template import TemplateError
 from rtagent.core.mesh.text import Unsupported
-from rtagent.core.sink import Disconnected, VersionMismatch
 from rtagent.wire.birdc.refusals import CommandRefused
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.toml.schema import SettingsError
 
-_COMMANDS = (run, check, status, wait, interfaces, fib, diff, explain, flush, mesh, replay, completion)
+_COMMANDS = (
+    "run", "check", "status", "wait", "interfaces", "fib", "diff", "explain", "flush", "mesh", "replay", "completion"
+)  # fmt: skip
+"""The modules of the commands. Only the one that is asked for is imported: an agent that just keeps the mesh knows no
+numpy."""
 
 _TROUBLE = (
     Unreachable, RequestRefused, Disconnected, VersionMismatch, CommandRefused, MalformedMessage, MeshTrouble,
@@ -44,12 +35,13 @@ _EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no suc
 has its own. Manual: man rtagent; docs/ of the source."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the whole command line."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the whole command line, or what of it one command needs."""
     top = argparse.ArgumentParser(prog="rtagent", description=rtagent.__doc__, epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"rtagent {rtagent.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in _COMMANDS:
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        module = import_module(f"rtagent.cli.{name}")
         command = commands.add_parser(
             module.NAME,
             help=module.HELP,
@@ -64,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    args = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    args = parser(arguments[0] if arguments else None).parse_args(arguments)
     logs.configure("warning", "auto")
     try:
         status = _run(args)

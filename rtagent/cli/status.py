@@ -7,7 +7,10 @@ import asyncio
 import time
 from typing import Any
 
-from rtagent.agent.remote import ask
+from rich.console import Console
+from rich.table import Table
+
+from rtagent.agent.asking import ask
 from rtagent.cli import options, output
 
 NAME = "status"
@@ -53,6 +56,27 @@ def _show(status: dict[str, Any]) -> None:
     for reason in status["reasons"]:
         facts.add_row("", reason)
     facts.add_row("agent", f"version {status['version']}, pid {status['pid']}, up {status['uptime_s']:.0f} s")
+    if status["mesh"]:
+        _add_mesh(facts, status["mesh"])
+    if status["dataplane"]["kind"] == "none":
+        out.print(facts)
+    else:
+        _show_mirror(out, facts, status)
+
+
+def _add_mesh(facts: Table, mesh: dict[str, Any]) -> None:
+    facts.add_row(
+        "mesh", f"{output.word(mesh['state'])}, {mesh['members']} members" + (f": {mesh['why']}" * bool(mesh["why"]))
+    )
+    for name, source in mesh["sources"].items():
+        facts.add_row("", f"{name} {source['state']}" + (f": {source['trouble']}" if source["trouble"] else ""))
+    for id_, left_s in mesh["held"].items():
+        facts.add_row(
+            "", f"{id_} is gone and stays " + ("until it is known" if left_s is None else f"for {left_s:.0f} s")
+        )
+
+
+def _show_mirror(out: Console, facts: Table, status: dict[str, Any]) -> None:
     behind = [f"{part} {state}" for part, state in status["sources"].items() if state != "synced"]
     facts.add_row("kernel", output.word("synced") if not behind else ", ".join(behind))
     dataplane = status["dataplane"]

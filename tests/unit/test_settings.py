@@ -64,7 +64,7 @@ format = "json"
 def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:
     text = '[dataplane]\nkind = "vp"\nsokcet = "/a"\n\n[[pairs]]\nhost = "e0"\n[lgo]\n'
     assert problems(text) == [
-        (2, "dataplane.kind", '"vp" is not valid (did you mean vpp?); write "vpp" or "memory"'),
+        (2, "dataplane.kind", '"vp" is not valid (did you mean vpp?); write "vpp", "memory" or "none"'),
         (3, "dataplane.sokcet", "unknown key; did you mean socket?"),
         (5, "pairs[1].vpp", 'is missing; write the interface\'s name, such as vpp = "host-vpp0"'),
         (7, "lgo", "unknown table; did you mean log?"),
