@@ -45,10 +45,11 @@ def test_the_unit_is_accepted_without_a_word(unit: Path) -> None:
 
 
 @needs("systemd-analyze")
-def test_the_unit_is_accepted_with_the_namespace_dropin(unit: Path) -> None:
+@pytest.mark.parametrize("dropin", ["netns.conf", "mesh.conf"])
+def test_the_unit_is_accepted_with_each_dropin(unit: Path, dropin: str) -> None:
     folder = unit.parent / "rtagent.service.d"
     folder.mkdir()
-    shutil.copy(FOLDER / "netns.conf", folder)
+    shutil.copy(FOLDER / dropin, folder)
     assert (0, "") == run("systemd-analyze", "verify", "--man=no", unit)
 
 
