@@ -192,3 +192,17 @@ def test_good_byes_of_too_many_are_braked() -> None:
     mesh.decide(1)
     mesh.report("mqtt", tuple(one._replace(left=True) for one in claims), 2)
     assert 4 == len(mesh.decide(3).members)
+
+
+def test_those_who_hear_only_one_of_two_sources_agree_on_everybody_whom_both_know() -> None:
+    file = (claim("n1"), claim("n2", None, pods="10.2.0.0/24"))
+    announced = tuple(
+        claim(f"n{number}", claimant=f"m{number}", since=100.0 + number, alive=True) for number in (1, 2, 3)
+    )
+    both, one = membership("file", "mqtt"), membership("file", "mqtt")
+    for mesh in (both, one):
+        mesh.report("mqtt", announced, 0)
+    both.report("file", file, 0)
+    known = {member.id: member._replace(pods=()) for member in both.decide(1).members}
+    assert known == {member.id: member._replace(pods=()) for member in one.decide(1).members}
+    assert ("file",) == one.decide(2).unheard
