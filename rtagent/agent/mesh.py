@@ -156,6 +156,8 @@ class Mesh:
             outlook = self._bird.outlook(decision.members, look)
             step = outlook.step
             if step is None:
+                if not look.running:
+                    return self._stand("waiting", "BIRD does not run", _WAIT_S * 4)
                 return self._stand("settled", "", _LOOK_EVERY_S)
             if outlook.refused:
                 return self._stand("refused", outlook.refused, _LOOK_EVERY_S)
