@@ -48,6 +48,8 @@ KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, Lin
 _FAMILIES = (AF_INET, AF_INET6)
 _MAC_BYTES = 6
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
+_UNUSED = IFA_F_TENTATIVE | IFA_F_DADFAILED
+"""An address that the kernel does not use, yet or ever: a data plane without it is no different."""
 
 
 class Wanted(NamedTuple):
@@ -190,12 +192,9 @@ def _want_addresses(
     link_locals: dict[int, list[bytes]] = defaultdict(list)
     for row in addresses:
         interface = interface_of.get(row.ifindex)
-        if interface is None:
+        if interface is None or row.flags & _UNUSED:
             continue
-        waits = _waits(row)
-        if waits:
-            left_out[interface].append(f"{_text(row.local)}/{row.length}: {waits}")
-        elif row.family == AF_INET6 and ipaddress.IPv6Address(row.local) in _LINK_LOCAL:
+        if row.family == AF_INET6 and ipaddress.IPv6Address(row.local) in _LINK_LOCAL:
             link_locals[interface].append(row.local)
         else:
             link = link_of[interface]
@@ -275,13 +274,6 @@ def _table(link: Link, links: Mapping[int, Link]) -> int:
     """Return the table of a link's packets: a VRF's, if it is enslaved to one."""
     master = links.get(link.master)
     return master.table if master is not None and master.kind == "vrf" else TABLE_MAIN
-
-
-def _waits(row: Address) -> str:
-    """Return why an address is not usable (yet), empty where it is."""
-    if row.flags & IFA_F_DADFAILED:
-        return "duplicate address detection failed in the kernel"
-    return "tentative in the kernel" if row.flags & IFA_F_TENTATIVE else ""
 
 
 def _eui64(mac: bytes) -> bytes:

@@ -251,7 +251,7 @@ def test_check_lists_every_problem(site: Site) -> None:
     done = site.command("check", str(site.config))
     assert done == Done(
         1,
-        f'{site.config}:2: dataplane.kind: "vp" is not valid (did you mean vpp?); write "vpp" or "memory"\n'
+        f'{site.config}:2: dataplane.kind: "vp" is not valid (did you mean vpp?); write "vpp", "memory" or "none"\n'
         f"{site.config}:3: lgo: unknown table; did you mean log?\n",
         "",
     )

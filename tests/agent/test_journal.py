@@ -11,7 +11,9 @@ from tests.lab.routes import RandomRoutes
 
 def reachable_routes(site: Site) -> RandomRoutes:
     """Return routes whose gateways are on the site's links."""
-    site.router.ip_batch([f"addr add 10.{number}.0.1/16 dev e{number}" for number in (0, 1)])
+    for number in (0, 1):
+        site.router.ip(f"addr del 10.0.{number}.1/24 dev e{number}")
+        site.router.ip(f"addr add 10.{number}.0.1/16 dev e{number}")
     return RandomRoutes(7, links=2, groups=20)
 
 

@@ -51,11 +51,12 @@ def ours(parts: list[bytes]) -> list[Row]:
             (str(ipaddress.ip_address(way.via)) if way.via else None, way.ifindex, way.weight, way.flags)
             for way in group.nexthops
         )
+        encapsulated = bool(group.unsupported) or any(way.encap for way in group.nexthops)
         tos = int(found.tos[at])
         local = tos == TOS_LOCAL_TABLE
         rows.append((
             key.family, 255 if local else key.table, key.text, int(found.metric[at]), 0 if local else tos,
-            int(found.protocol[at]), int(group.kind), ways, bool(group.unsupported),
+            int(found.protocol[at]), int(group.kind), ways, encapsulated,
         ))  # fmt: skip
     return rows
 

@@ -104,20 +104,26 @@ def _nexthop(body: bytes) -> Row | None:
 
 def _netconf(body: bytes) -> Row | None:
     """Parse struct netconfmsg: u8 family; nothing but the policy, and of MPLS the input, is of interest."""
-    values = attributes(body[4:])
-    if body[0] == AF_MPLS and {nl.NETCONFA_IFINDEX, nl.NETCONFA_INPUT} <= values.keys():
+    family, values = _netconf_parts(body)
+    if family == AF_MPLS and {nl.NETCONFA_IFINDEX, nl.NETCONFA_INPUT} <= values.keys():
         return LabelInput(u32(values[nl.NETCONFA_IFINDEX]), bool(_number(values, nl.NETCONFA_INPUT)))
     if not {nl.NETCONFA_IFINDEX, nl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN} <= values.keys():
         return None
-    return _policy(body[0], values)
+    return _policy(family, values)
 
 
 def _netconf_gone(body: bytes) -> Row | None:
     """Parse the same of RTM_DELNETCONF, which names the link and nothing else."""
-    values = attributes(body[4:])
+    family, values = _netconf_parts(body)
     if nl.NETCONFA_IFINDEX not in values:
         return None
-    return LabelInput(u32(values[nl.NETCONFA_IFINDEX])) if body[0] == AF_MPLS else _policy(body[0], values)
+    return LabelInput(u32(values[nl.NETCONFA_IFINDEX])) if family == AF_MPLS else _policy(family, values)
+
+
+def _netconf_parts(body: bytes) -> tuple[int, Attributes]:
+    if not body:
+        raise MalformedMessage("a netconf message without a family")
+    return body[0], attributes(body[4:])
 
 
 def _policy(family: int, values: Attributes) -> LinkdownPolicy:
