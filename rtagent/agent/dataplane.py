@@ -18,7 +18,12 @@ def make_sink(settings: Settings, entries: FibEntries) -> FibSink:
 
 
 def read_only_sink(settings: Settings, entries: FibEntries) -> FibSink:
-    """Return the data plane as somebody beside the agent sees it; a memory FIB is the running agent's."""
+    """Return the data plane as somebody beside the agent sees it; a memory FIB is the running agent's.
+
+    Raises ValueError where nothing is mirrored.
+    """
+    if settings.dataplane == "none":
+        raise ValueError('dataplane.kind = "none": nothing is mirrored here, so there is no data plane to look at')
     if settings.dataplane == "memory":
         return RemoteFib(settings.control, entries)
     return VppFib(entries, settings.vpp_socket)
