@@ -240,7 +240,8 @@ class Mesh:
 
     async def _answer_let_go(self, request: Mapping[str, Any]) -> AsyncGenerator[Message]:
         gone = self._membership.let_go(time.monotonic())
-        log.warning("mesh.removal_let_go", members=list(gone)[:32])
+        if gone:
+            log.warning("mesh.removal_let_go", members=list(gone)[:32])
         self._wake.set()
         yield {"let_go": list(gone)}
 
