@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_network
+from typing import Any
+
+import pytest
 
 from rtagent.agent import templates
 from rtagent.core.mesh.options import Options
@@ -26,6 +29,30 @@ def test_another_layout_and_other_comments_cost_nothing() -> None:
     files = dict(configured(mesh(3), "node-2").files)
     text = files["mesh.conf"].replace("    ", "\t").replace(";\n", "; # here\n\n")
     assert Plan((), ()) == plan(files, {**files, "mesh.conf": text})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"secret": b"another"},
+        {"options": Options(authentication="md5", hold_time_s=31, bfd=False)},
+        {"templates": Templates({**templates.shipped(), "own-import": "if net.len = 3 then return false;\n"})},
+        {"members": mesh(20)},
+        {"members": mesh(30, balancers=2)},
+    ],
+)
+def test_sessions_that_are_not_taken_apart_are_judged_like_those_that_are(change: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"options": Options(authentication="md5"), "members": mesh(30)}
+    old, new = (
+        configured(values.pop("members"), "lb-1", **values).files for values in (dict(given), {**given, **change})
+    )
+    # A brace on a line of its own is no layout of a generated session.
+    apart = [
+        {name: text.replace("from mesh_session {", "from mesh_session\n{") for name, text in files.items()}
+        for files in (old, new)
+    ]
+    assert plan(*apart) == plan(old, new)
+    assert plan(old, new).changes
 
 
 def test_new_pod_prefixes_of_a_member_are_a_refresh_of_its_session() -> None:

@@ -88,11 +88,11 @@ def plan(old: Mapping[str, str], new: Mapping[str, str]) -> Plan:
     if old == new:
         return Plan((), ())
     before, after = Document(old), Document(new)
-    were, are = before.sessions(), after.sessions()
+    both = ((name, before.statements(name) ^ after.statements(name)) for name in before.touched(after))
     changes = [
-        *(Change(name, Effect.ADDED, ()) for name in are.keys() - were.keys()),
-        *(Change(name, Effect.REMOVED, ()) for name in were.keys() - are.keys()),
-        *(_change(name, were[name] ^ are[name]) for name in were.keys() & are.keys() if were[name] != are[name]),
+        *(Change(name, Effect.ADDED, ()) for name in after.sessions - before.sessions),
+        *(Change(name, Effect.REMOVED, ()) for name in before.sessions - after.sessions),
+        *(_change(name, differing) for name, differing in both if differing),
     ]
     differing = {head for head, _ in before.others.items() ^ after.others.items()}
     return Plan(tuple(sorted(changes)), tuple(sorted(differing)))

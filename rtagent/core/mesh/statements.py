@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(r"""#[^\n]*|/\*.*?\*/|"[^"\n]*"|'[^'\n]*'|[A-Za-z_]\w*|[^\s"'#{};\[\]()]+|[{};\[\]()]""", re.DOTALL)
 _COMMENTS = ("#", "/*")
+_SESSION = re.compile(r"^protocol bgp (\S+) from \w+ \{\n(?:[ \t].*\n|\n)*\}\n", re.MULTILINE)
+_FEW = 16
+"""Of so few changed names it is faster to look for each in a text than to take the text apart."""
 _OPENING, _CLOSING = ("[", "("), ("]", ")")
 
 
@@ -43,12 +46,17 @@ class _Node(NamedTuple):
 
 
 class Document:
-    """The files of one configuration."""
+    """The files of one configuration.
+
+    Sessions that are laid out as generated ones are (one line of a head, indented lines, a brace) are kept as text and
+    parsed when they are asked for: of a thousand sessions a change rarely touches more than a few.
+    """
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        nodes = [node for _, text in sorted(files.items()) for node in _parse(text)]
+        self._texts: dict[str, str] = {}
+        nodes = [node for _, text in sorted(files.items()) for node in _parse(_SESSION.sub(self._set_aside, text))]
         self._templates = {name: node for node in nodes if (name := _name_of(node, "template", "bgp"))}
-        self._sessions = {name: node for node in nodes if (name := _name_of(node, "protocol", "bgp"))}
+        self._parsed = {name: node for node in nodes if (name := _name_of(node, "protocol", "bgp"))}
         self._defined = {
             node.tokens[1]: node
             for node in nodes
@@ -63,9 +71,39 @@ class Document:
         }
         """The protocols that are no sessions: how they begin → their text."""
 
-    def sessions(self) -> dict[str, frozenset[Statement]]:
-        """Return the statements of each session by the name of its protocol, its templates' among them."""
-        return {name: frozenset(self._statements(node)) for name, node in self._sessions.items()}
+    @property
+    def sessions(self) -> frozenset[str]:
+        """The names of the sessions' protocols."""
+        return frozenset(self._texts) | frozenset(self._parsed)
+
+    def statements(self, session: str) -> frozenset[Statement]:
+        """Return the statements of a session, its template's among them."""
+        if session not in self._parsed:
+            (self._parsed[session],) = _parse(self._texts[session])
+        return frozenset(self._statements(self._parsed[session]))
+
+    def touched(self, other: Document) -> list[str]:
+        """Return the sessions of both documents that may differ: by their text, or by what it refers to."""
+        mine, theirs = ({**one._templates, **one._defined} for one in (self, other))
+        changed = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
+        while more := {
+            name
+            for definitions in (mine, theirs)
+            for name, node in definitions.items()
+            if name not in changed and not changed.isdisjoint(node.names())
+        }:
+            changed |= more
+        return [
+            name
+            for name in self.sessions & other.sessions
+            if name not in self._texts
+            or self._texts[name] != other._texts.get(name)
+            or _mentions(self._texts[name], changed)
+        ]
+
+    def _set_aside(self, found: re.Match[str]) -> str:
+        self._texts[_unquoted(found[1])] = found[0]
+        return ""
 
     def _statements(self, node: _Node) -> Iterator[Statement]:
         if "from" in node.tokens:
@@ -94,6 +132,12 @@ class Document:
             rest = [self._closure(other) for other in node.names() if other in self._defined and other != name]
             known = self._closures[name] = frozenset({node.text}).union(*rest)
         return known
+
+
+def _mentions(text: str, names: set[str]) -> bool:
+    if len(names) <= _FEW:
+        return any(name in text for name in names)
+    return not names.isdisjoint(_TOKEN.findall(text))
 
 
 def _name_of(node: _Node, kind: str, protocol: str) -> str:
