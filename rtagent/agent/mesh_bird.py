@@ -26,10 +26,10 @@ from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration, 
 from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Members
-from rtagent.wire.birdc.protocols import Channel, Protocol
+from rtagent.wire.birdc.protocols import Channel, Protocol, parse_protocols
 
-PATTERN = "mesh*"
-"""The protocols of the mesh in BIRD."""
+_PREFIX = "mesh"
+"""How the protocols of the mesh in BIRD begin."""
 _JOURNAL = "apply"
 """In the folder of the files that it is about, which outlives a reboot: two agents of one machine have two."""
 _OPTMEM_MAX = Path("/proc/sys/net/core/optmem_max")
@@ -94,12 +94,16 @@ class MeshBird:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "intent").write_text(word + "\n", encoding="utf-8")
 
-    async def look(self) -> Look:
-        """Ask BIRD; one that does not run says its version only. Raises MeshTrouble where there is none at all."""
+    async def look(self, *, counting: bool = False) -> Look:
+        """Ask BIRD; one that does not run says its version only. Raises MeshTrouble where there is none at all.
+
+        Routes are counted where a step may depend on them, or if told to: for a thousand sessions that is 60 000 lines.
+        """
+        counting = counting or bool(self._settings.reflectors.from_members) or rollout.bridged(self.files)
         try:
             async with BirdClient(self._settings.bird.socket) as client:
                 status = await client.status()
-                return Look(True, _version(status.version), tuple(await client.protocols(PATTERN)))
+                return Look(True, _version(status.version), tuple(await _protocols(client, counting=counting)))
         except Disconnected:
             return Look(False, await self._installed(), ())
 
@@ -147,7 +151,7 @@ class MeshBird:
         async def verify(client: BirdClient) -> list[str]:
             until = asyncio.get_running_loop().time() + timeout_s * _VERIFYING
             while True:
-                rows = await client.protocols(PATTERN)
+                rows = await _protocols(client, counting=False)
                 stand = {row.name for row in rows if row.info == "Established"}
                 lost = sorted(before - excused - stand)
                 cut_off = bool(before) and not stand and bool(step.files and _has_sessions(step.files))
@@ -175,6 +179,13 @@ class MeshBird:
             raise MeshTrouble(f"BIRD neither runs nor can be started as {binary}: {error.strerror}") from None
         said, _ = await process.communicate()
         return _version(said.decode(errors="replace"))
+
+
+async def _protocols(client: BirdClient, *, counting: bool) -> list[Protocol]:
+    if counting:
+        return await client.protocols(f"{_PREFIX}*")
+    rows = parse_protocols(await client.command("show protocols"))
+    return [row for row in rows if row.name.startswith(_PREFIX)]
 
 
 def options_of(settings: MeshSettings, *, drained: bool = False) -> Options:

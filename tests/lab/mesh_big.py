@@ -28,7 +28,7 @@ from tests.lab.lab import Lab, sweep
 from tests.lab.mesh import Mesh, MeshMember
 from tests.meshes import mesh
 
-_AT_ONCE = 256
+_AT_ONCE = 24
 _LOOK_EVERY_S = 0.25
 
 

@@ -41,7 +41,7 @@ async def _status(args: argparse.Namespace) -> dict[str, Any]:
     settings = source.settings_of(args)
     bird = MeshBird(settings)
     members = await source.members_of(args, settings)
-    look = await bird.look()
+    look = await bird.look(counting=True)
     outlook = bird.outlook(members, look)
     final = outlook.target.final
     return {
