@@ -56,10 +56,13 @@ class Site:
             f'directory = "{folder}"\nundo_s = 10\n[mesh.bgp]\nmultihop = true\nbfd = false\n{extra}'
         )
 
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of ``rtagent mesh`` as this member."""
+        return [RTAGENT, "mesh", *arguments, "--config", str(self.lab.folder / name / "rtagent.toml")]
+
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``rtagent mesh`` as this member."""
-        common = ["--config", str(self.lab.folder / name / "rtagent.toml")]
-        return subprocess.run([RTAGENT, "mesh", *arguments, *common], capture_output=True, text=True, check=False)
+        return subprocess.run(self.command(name, *arguments), capture_output=True, text=True, check=False)
 
     def start(self) -> None:
         """Let the commands configure everybody, before BIRD runs, and start it."""
@@ -132,6 +135,26 @@ def test_a_restart_that_nobody_allowed_is_refused_and_changes_nothing(site: Site
     done = site.run("lb-1", "apply")
     assert (1, set(), files) == (done.returncode, lb.restarted(before), lb.files)
     assert "--allow-restarts" in done.stdout
+
+
+def test_a_new_secret_is_applied_by_all_members_and_no_route_is_lost(site: Site) -> None:
+    site.tell(mesh(2), f'secret_file = "{site.secret}"\n')
+    site.start()
+    before = {name: one.sessions() for name, one in site.mesh.members.items()}
+    witnesses = [one.namespace.start("ip", "monitor", "route") for one in site.mesh.members.values()]
+    site.secret.write_text("y" * 32)
+    assert 1 == site.run("lb-1", "apply").returncode
+    commands = [site.command(name, "apply", "--allow-restarts", "--timeout", "90") for name in before]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    said = [process.communicate(timeout=120)[0] for process in running]
+    assert [0, 0, 0] == [process.returncode for process in running], said
+    assert {name: set(rows) for name, rows in before.items()} == {
+        name: site.mesh[name].restarted(rows) for name, rows in before.items()
+    }
+    assert {name: set(rows) for name, rows in before.items()} == {
+        name: set(site.mesh[name].sessions()) for name in before
+    }
+    assert not [row for witness in witnesses for row in witness.text().splitlines() if "Deleted" in row]
 
 
 def test_keys_are_never_shown_and_readable_for_few(site: Site) -> None:
