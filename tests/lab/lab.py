@@ -23,6 +23,9 @@ from typing import Any, Self
 PREFIX = "rtlab"
 """Namespaces of labs are called rtlab-PID-NUMBER-NAME, their folders rtlab-PID-RANDOM."""
 
+_SHARED_MEMORY = Path("/dev/shm")
+"""Where a VPP keeps its API segments, by the name of its namespace; a killed one leaves them."""
+
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.02
 _libc = ctypes.CDLL(None)
@@ -211,12 +214,14 @@ class Lab:
         return process
 
     def close(self) -> None:
-        """Kill the processes, remove the namespaces and the folder."""
+        """Kill the processes, remove the namespaces, what a VPP has left in shared memory, and the folder."""
         for process in reversed(self._processes):
             if process.running:
                 process.kill()
         for namespace in reversed(self._namespaces):
             namespace.delete()
+            for segment in _SHARED_MEMORY.glob(f"{namespace.name}-*"):
+                segment.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -233,7 +238,7 @@ def _parsed(text: str) -> Any:
 
 
 def sweep() -> list[str]:
-    """Remove the namespaces and folders of labs whose process is gone; return the names."""
+    """Remove the namespaces, folders and shared memory of labs whose process is gone; return the names."""
     names = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
     folders = [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_dir()]
     dead_names = [name for name in names if _is_of_a_dead_lab(name)]
@@ -242,7 +247,10 @@ def sweep() -> list[str]:
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
     for folder in dead_folders:
         shutil.rmtree(folder, ignore_errors=True)
-    return [*dead_names, *map(str, dead_folders)]
+    dead_segments = [path for path in _SHARED_MEMORY.glob(f"{PREFIX}-*") if _is_of_a_dead_lab(path.name)]
+    for segment in dead_segments:
+        segment.unlink(missing_ok=True)
+    return [*dead_names, *map(str, [*dead_folders, *dead_segments])]
 
 
 def _is_of_a_dead_lab(name: str) -> bool:
