@@ -7,7 +7,7 @@ from rtagent.transport.netlink import NetlinkSocket
 from rtagent.vector.batch import Dump
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.requests import dump_request
-from tests.kernel.mirror import Mirror, Path
+from tests.kernel.mirror import IN_MEMORY, Mirror, Path
 from tests.kernel.oracle import disagreements
 
 MANY = [f"198.18.{n // 256}.{n % 256}/32" for n in range(3000)]
@@ -117,6 +117,7 @@ def test_a_restart_catches_up_with_what_changed_meanwhile(router):
         assert disagreements(again, router) == []
 
 
+@IN_MEMORY
 def test_a_route_of_many_nexthops_fits_a_notification_and_a_dump(router, mirror):
     with IPRoute(netns=router.name) as kernel:
         ways = [{"gateway": f"10.0.{n % 3}.{n // 3 + 2}", "oif": n % 3 + 2, "hops": 0} for n in range(700)]

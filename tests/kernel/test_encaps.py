@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rtagent.vector.encaps import SrPolicy, Tunnel
-from tests.kernel.mirror import Mirror, Path
+from tests.kernel.mirror import IN_MEMORY, Mirror, Path
 
 P, P6 = "198.51.100.0/24", "2001:db8:99::/48"
 SEGMENTS = ("2001:db8:a::1", "2001:db8:a::2")
@@ -59,6 +59,7 @@ def shown(way: dict[str, Any]) -> str:
     return f"{way['encap']} id {way['id']} src {way['src']} dst {way['dst']} {ttl} {way[ttl]} {tos} {way[tos]}"
 
 
+@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_encapsulations_are_decoded_as_iproute2_reads_them(router, mirror):
     rng = random.Random(6)
@@ -89,6 +90,7 @@ def test_encapsulations_are_decoded_as_iproute2_reads_them(router, mirror):
     assert mirror.store.topology.nexthops[1].nexthop.encap.text == "ip id 9 src 0.0.0.0 dst 192.0.2.9 ttl 0 tos 0"
 
 
+@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_segments_become_a_policy_that_is_there_as_long_as_a_route_needs_it(router, mirror):
     router.ip(f"route add {P} encap seg6 mode encap segs {','.join(SEGMENTS)} dev e0")
@@ -109,6 +111,7 @@ def test_segments_become_a_policy_that_is_there_as_long_as_a_route_needs_it(rout
     assert encapsulations(mirror) == set()
 
 
+@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_the_source_of_segments_follows_the_addresses(router, mirror):
     router.ip(f"-6 route add {P6} encap seg6 mode encap segs fc00:1::1 dev e0")
@@ -122,6 +125,7 @@ def test_the_source_of_segments_follows_the_addresses(router, mirror):
     assert set(mirror.paths(P6)) == {Path("", policy("2001:db8::1", "fc00:1::1").text)}
 
 
+@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     router.ip(
@@ -133,6 +137,7 @@ def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     assert mirror.paths(P) == {Path("10.0.1.2", "e1", 2), Path("", one), Path("", other, 3)}
 
 
+@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_a_route_through_a_nexthop_object_that_encapsulates(router, mirror):
     router.ip(f"-6 nexthop add id 7 encap seg6 mode encap segs {SEGMENTS[0]} dev e0")
@@ -145,6 +150,7 @@ def test_a_route_through_a_nexthop_object_that_encapsulates(router, mirror):
     assert encapsulations(mirror) == set()
 
 
+@IN_MEMORY
 @pytest.mark.kernel("ipip")
 def test_a_tunnel_device_that_takes_its_ends_from_the_routes(router, mirror):
     for name, kind in (

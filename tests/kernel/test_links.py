@@ -6,11 +6,12 @@ import numpy as np
 
 from rtagent.vector.keys import AF_INET
 from rtagent.vector.nexthops import NO_GROUP
-from tests.kernel.mirror import Mirror, Path
+from tests.kernel.mirror import IN_MEMORY, Mirror, Path
 from tests.kernel.oracle import disagreements
 from tests.lab.bulk import add_routes, gateways, prefixes4
 
 
+@IN_MEMORY
 def test_a_renamed_link_is_the_same_port(router, mirror):
     router.ip("route add 198.51.100.0/24 via 10.0.0.2")
     mirror.settle()
@@ -43,6 +44,7 @@ def test_a_port_joining_and_leaving_a_bridge_stays_the_same_port(router, mirror)
         assert mirror.paths("198.51.100.0/24") == {Path("10.0.0.2", "e0")}
 
 
+@IN_MEMORY
 def test_a_route_over_a_bridge_is_mirrored(router, mirror):
     router.ip_batch(["link add br0 type bridge", "link set br0 up", "addr add 192.0.2.1/24 dev br0"])
     router.ip("link set e2 master br0")
@@ -68,6 +70,7 @@ def test_a_link_moved_to_another_namespace_and_back_is_followed(network, mirror)
     assert mirror.paths("198.51.100.0/24") == {Path("10.0.0.2", "e0"), Path("10.0.1.2", "e1")}
 
 
+@IN_MEMORY
 def test_a_route_over_a_tun_device_is_mirrored(router, mirror):
     router.ip_batch(["tuntap add tun0 mode tun", "link set tun0 up", "addr add 192.0.2.1/24 dev tun0"])
     router.ip_batch(["route add 203.0.113.0/24 dev tun0", "route add 2001:db8:f::/48 dev tun0"])
@@ -158,6 +161,7 @@ def test_a_tentative_address_is_known_to_be_tentative_until_it_is_valid(router, 
     assert disagreements(mirror, router) == []
 
 
+@IN_MEMORY
 def test_a_burst_of_links_leaves_the_same_state_as_a_fresh_dump(router, mirror):
     router.ip_batch([f"link add v{n} type veth peer name w{n}" for n in range(40)])
     router.ip_batch([f"link set v{n} up" for n in range(40)] + [f"addr add 10.1.{n}.1/24 dev v{n}" for n in range(40)])

@@ -3,7 +3,7 @@
 import pytest
 
 from rtagent.vector.links import IFF_LOWER_UP, IFF_RUNNING
-from tests.kernel.mirror import Path
+from tests.kernel.mirror import IN_MEMORY, Path
 from tests.kernel.oracle import disagreements
 
 VIA_E0, VIA_E1 = Path("10.0.0.2", "e0"), Path("10.0.1.2", "e1")
@@ -188,6 +188,7 @@ def test_only_ipv6_ignores_its_carrier_when_only_ipv6_is_told_to(router, peer, m
     assert mirror.paths("2001:db8:e::/48") == {VIA6_E1}
 
 
+@IN_MEMORY
 def test_a_new_link_inherits_the_carrier_policy(router, peer, mirror):
     mirror.settle()
     router.sysctl("net.ipv4.conf.default.ignore_routes_with_linkdown", 1)

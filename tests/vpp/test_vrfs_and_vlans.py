@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.lab.lab import wait_for
 from tests.vpp.site import VppSite
 from tests.vpp.test_interfaces import Shown, assert_alike, kernel, shown
 
@@ -89,12 +90,13 @@ def test_vlans_are_sub_interfaces_with_their_tags_and_leave_nothing(site: VppSit
         ]
     )
     assert_alike(site)
-    expected = {name: row._replace(mac="") for name, row in kernel(site.router).items()}
-    assert {
-        "host-v0.7": expected["customer"],
-        "host-v0.100000008": expected["provider"],
-        "host-v0.100080009": expected["inner"],
-    } == vlans(site)
+    links = {"host-v0.7": "customer", "host-v0.100000008": "provider", "host-v0.100080009": "inner"}
+
+    def are_alike() -> bool:
+        kernel_now = kernel(site.router)
+        return {vlan: kernel_now[link]._replace(mac="") for vlan, link in links.items()} == vlans(site)
+
+    wait_for(are_alike, f"{links} to be alike", 300)
     assert "host-v0.100080009" in site.vpp.ctl("show ip fib 203.0.113.0/24")
     pairs = {pair["host"]: (pair["vpp"], pair["state"]) for pair in site.json("status")["pairs"]}
     assert ("host-v0.100080009", "up") == pairs["inner"]
