@@ -123,6 +123,8 @@ class Here:
             report = pytest.TestReport(item.nodeid, item.location, {}, "failed", str(error), "call")
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        # the test before was told that this one comes next, and has left up what this one would have needed here
+        item.session._setupstate.teardown_exact(nextitem)
         return True
 
     def pytest_unconfigure(self) -> None:

@@ -85,7 +85,7 @@ def kernel_pushes(site: RoutingSite, prefix: str) -> set[tuple[str, str, tuple[i
     found = set()
     for route in site.router.ip_json(f"route show exact {prefix}"):
         for hop in route.get("nexthops", [route]):
-            found.add((hop["gateway"], hop["dev"], _stack(hop["dst"] if hop.get("encap") == "mpls" else "")))
+            found.add((hop["gateway"], hop["dev"], _stack(hop["encap dst"] if hop.get("encap") == "mpls" else "")))
     return found
 
 
