@@ -87,6 +87,8 @@ class Store:
             if dump is not None:
                 self._seen_rows[dump].add(row_key(change.row))
             self._take(change)
+            if dump is None and isinstance(change.row, Link):
+                self._link_told(change.row)
         self._apply_routes(batch.routes, self._dumping[dump] if dump is not None else 0)
 
     def finish(self, dump: Dump) -> None:
@@ -186,6 +188,14 @@ class Store:
             self._request(link.ifindex, _ALL_ROUTES, flags=NH_DEAD)
         if after is not None and lost & IFF_UP:  # an IPv6 address added just before may stay, and is never told of
             self._requests.add(Dump.ADDRESSES)  # (net/ipv6/addrconf.c: addrconf_dad_start tells later, from a queue)
+
+    def _link_told(self, link: Link) -> None:
+        """The kernel has sent word of a link. One that went and came back meanwhile looks as it did before.
+
+        Routes that were told of in between are dead all the same, and revived without a word.
+        """
+        if link.flags & IFF_FORWARDING == IFF_FORWARDING:
+            self._request(link.ifindex, _ALL_ROUTES, flags=NH_DEAD)
 
     def _nexthop_changed(self, change: Change) -> None:
         row = change.row

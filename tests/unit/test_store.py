@@ -212,3 +212,13 @@ def test_a_links_event_touches_only_what_resolves_another_way(world):
 
 def touched(world):
     return sorted(key.text for key in world.store.rib.table.keys.take(world.store.take_touched()))
+
+
+def test_a_link_that_went_and_came_back_unseen_calls_for_routes_that_were_told_of_as_dead(world):
+    world.routes(Route("198.51.100.0/24", group("10.0.0.2@1!")))
+    world.say(E2)
+    assert world.requests == set()
+    world.say(E1)
+    assert world.requests == ROUTES
+    world.dump(Dump.LINKS, E1, E2)
+    assert world.requests == set()
