@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from rtagent.core.sink import FibSink
 from rtagent.vector.encaps import Encap, SrPolicy, Tunnel
 from rtagent.vector.fib import FibEntries, FibEntry, FibPath
@@ -118,6 +120,7 @@ def test_a_route_through_what_is_not_there_is_refused_and_stops_no_other(plane: 
     on(plane, body)
 
 
+@pytest.mark.vpp
 def test_what_others_have_made_is_none_of_ours(real: VppPlane) -> None:
     async def body(plane: Plane, sink: FibSink) -> None:
         assert isinstance(plane, VppPlane)

@@ -40,14 +40,23 @@ Fib = dict[str, tuple[str, dict[Way, float]]]
 def kernel(namespace: Namespace, pairs: Mapping[str, str], table: int = TABLE_MAIN) -> Fib:
     """Return what the kernel would do: the first entry of each prefix of a table, interfaces by VPP's names."""
     found: Fib = {}
-    objects = nexthops(namespace)
     for family in ("-4", "-6"):
-        routes = namespace.ip_json(f"{family} route show table {table}")
+        routes, objects = _routes_and_nexthops(namespace, family, table)
         for route in sorted(routes, key=lambda route: route.get("metric", 0)):
             prefix = _prefix(route["dst"], family)
             if prefix not in found and not _link_local(prefix) and not _interface_s_own(route):
                 found[prefix] = _kernel_entry(route, pairs, objects)
     return found
+
+
+def _routes_and_nexthops(
+    namespace: Namespace, family: str, table: int
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Return routes and the objects that they name; a daemon may replace some between the two readings."""
+    while True:
+        routes, objects = namespace.ip_json(f"{family} route show table {table}"), nexthops(namespace)
+        if all(route["nhid"] in objects for route in routes if "nhid" in route):
+            return routes, objects
 
 
 def nexthops(namespace: Namespace) -> dict[int, dict[str, Any]]:
