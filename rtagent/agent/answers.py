@@ -66,7 +66,8 @@ class Answers:
         """Return how everything stands."""
         mirror, source, reconciler = self._mirror, self._source, self._reconciler
         lags_ms = np.array(reconciler.lags_s) * 1e3
-        reasons = self._troubles()
+        neighbors = self._neighbors()
+        reasons = self._troubles(neighbors)
         starting = not source.in_sync or reconciler.state is not SinkState.SYNCED
         return {
             "version": rtagent.__version__,
@@ -85,7 +86,7 @@ class Answers:
             "pairs": [pair._asdict() for pair in mirror.pairs],
             "tables": self._tables(),
             "rows": self._rows_by_state(),
-            "neighbors": {FAMILY_NAMES[family]: counts._asdict() for family, counts in self._neighbors().items()},
+            "neighbors": {FAMILY_NAMES[family]: counts._asdict() for family, counts in neighbors.items()},
             "objects": {
                 "wanted": len(mirror.objects.wanted),
                 "differing": len(mirror.objects.unsettled()),
@@ -111,7 +112,7 @@ class Answers:
             "errors": {str(retval): count for retval, count in sorted(reconciler.errors.items())},
         }
 
-    def _troubles(self) -> list[str]:
+    def _troubles(self, neighbors: Mapping[int, NeighborCounts]) -> list[str]:
         reasons = []
         if not self._source.in_sync:
             reasons.append("the kernel's state is not in sync yet")
@@ -119,7 +120,7 @@ class Answers:
             reasons.append(f"data plane: {self._reconciler.trouble}")
         if refused := self._mirror.ledger.refused_count:
             reasons.append(f"{refused} rows are refused by the data plane: see rtagent fib")
-        for family, counts in self._neighbors().items():
+        for family, counts in neighbors.items():
             if counts.limit and counts.held > _FULL * counts.limit:
                 reasons.append(
                     f"VPP holds {counts.held} of the {counts.limit} {FAMILY_NAMES[family]} neighbours that it takes"
@@ -177,7 +178,7 @@ class Answers:
         settled = asyncio.ensure_future(self._settle())  # not in a TaskGroup: the answer may be broken off at a yield
         try:
             while not settled.done():
-                yield {"waiting": len(self._mirror.ledger.unsettled()), "reasons": self._troubles()}
+                yield {"waiting": len(self._mirror.ledger.unsettled()), "reasons": self._troubles(self._neighbors())}
                 await asyncio.wait([settled], timeout=_TOLD_EVERY_S)
             settled.result()
         finally:

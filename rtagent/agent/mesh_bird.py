@@ -18,7 +18,7 @@ from rtagent.agent.mesh_settings import MeshSettings
 from rtagent.core.bird_apply import Applied
 from rtagent.core.failures import Disconnected
 from rtagent.core.mesh import rollout
-from rtagent.core.mesh.options import Options, PodRange, Version
+from rtagent.core.mesh.options import Options, Version
 from rtagent.core.mesh.rollout import Carries, Step, Target
 from rtagent.core.mesh.secrets import no_room
 from rtagent.core.mesh.sessions import Topology, topology
@@ -198,11 +198,10 @@ def options_of(settings: MeshSettings, *, drained: bool = False) -> Options:
         if name in given
     }
     values["authentication"] = settings.bgp.authentication if settings.bgp.secret_file else None
-    ranges = tuple(PodRange(allowed.prefix, allowed.shortest, allowed.longest) for allowed in settings.ranges)
     reflectors = settings.reflectors
     return Options(
         **values,
-        ranges=ranges,
+        ranges=settings.ranges,
         reflect_from=reflectors.from_members,
         reflect_until=reflectors.off_below,
         drained=drained,

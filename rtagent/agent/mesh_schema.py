@@ -18,10 +18,10 @@ from rtagent.agent.mesh_settings import (
     KubernetesSettings,
     MeshSettings,
     MqttSettings,
-    PodRange,
     ReflectorSettings,
 )
-from rtagent.vector.members import Prefix, Role, lies_within
+from rtagent.core.mesh.options import PodRange
+from rtagent.vector.members import Prefix, Role
 from rtagent.wire.members import fields
 from rtagent.wire.toml.schema import Key, Table, boolean, file_path, number, one_of, socket_path, text, whole
 
@@ -121,13 +121,9 @@ def _make_mesh(**values: Any) -> MeshSettings:
     if settings.role in (Role.LB, Role.ROUTER, Role.REFLECTOR) and settings.pods:
         raise KeyError("pods", f'has no meaning for role = "{settings.role}": only a node owns pod prefixes')
     for prefix in settings.pods:
-        if settings.ranges and not any(_allows(allowed, prefix) for allowed in settings.ranges):
+        if settings.ranges and not any(allowed.holds(prefix) for allowed in settings.ranges):
             raise KeyError("pods", f"{prefix} lies in none of [[mesh.ranges]], or has a length that they do not allow")
     return settings
-
-
-def _allows(allowed: PodRange, prefix: Prefix) -> bool:
-    return lies_within(prefix, allowed.prefix) and allowed.shortest <= prefix.prefixlen <= allowed.longest
 
 
 def _key(name: str, check: Callable[[Any], Any], wanted: str) -> tuple[str, Key]:

@@ -10,16 +10,8 @@ import socket
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from rtagent.core.mesh.options import PodRange
 from rtagent.vector.members import Prefix, Role
-
-
-@dataclass(frozen=True, slots=True)
-class PodRange:
-    """``[[mesh.ranges]]``: where pod prefixes may lie, and how long they may be."""
-
-    prefix: Prefix
-    shortest: int
-    longest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +149,7 @@ class MeshSettings:
     pods: tuple[Prefix, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     ranges: tuple[PodRange, ...] = ()
+    """``[[mesh.ranges]]``."""
     file: FileSettings | None = None
     mqtt: MqttSettings | None = None
     kubernetes: KubernetesSettings | None = None

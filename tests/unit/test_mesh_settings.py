@@ -15,10 +15,10 @@ from rtagent.agent.mesh_settings import (
     KubernetesSettings,
     MeshSettings,
     MqttSettings,
-    PodRange,
     ReflectorSettings,
 )
 from rtagent.agent.settings import parse
+from rtagent.core.mesh.options import PodRange
 from rtagent.vector.members import Role
 from rtagent.wire.toml.schema import SettingsError
 

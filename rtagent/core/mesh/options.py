@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from rtagent.vector.members import Prefix
+from rtagent.vector.members import Prefix, lies_within
 
 Transport = Literal["ipv4", "ipv6"]
 Version = tuple[int, ...]
@@ -27,11 +27,7 @@ class PodRange(NamedTuple):
 
     def holds(self, prefix: Prefix) -> bool:
         """Whether the prefix lies within, and has a length that is allowed."""
-        return (
-            prefix.version == self.prefix.version
-            and prefix.subnet_of(self.prefix)  # type: ignore[arg-type]
-            and self.shortest <= prefix.prefixlen <= self.longest
-        )
+        return lies_within(prefix, self.prefix) and self.shortest <= prefix.prefixlen <= self.longest
 
 
 @dataclass(frozen=True, slots=True)
