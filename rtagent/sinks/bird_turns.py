@@ -56,6 +56,7 @@ class BirdTurns:
             while (await self._state()).in_progress:
                 await asyncio.sleep(_POLL_S)
         self._read = await self._client.status()
+        await asyncio.sleep(2 * _ROUNDED_S)  # who tells BIRD from now on has a time that is another than ours
 
     @property
     def configured(self) -> bool:
