@@ -23,9 +23,10 @@ from rtagent.agent.settings import Settings
 from rtagent.core.sink import FibSink, Plan
 from rtagent.transport.netlink import Datagrams
 from rtagent.vector.batch import Dump
-from rtagent.vector.fib import FibVector, Port
+from rtagent.vector.fib import FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import VlanTag
+from rtagent.vector.ports import Port
 from rtagent.wire import journal as wire
 from rtagent.wire.journal import Kind, Record
 

@@ -9,10 +9,10 @@ from rtagent.agent.pairs import Pair
 from rtagent.core.objects import Objects
 from rtagent.core.rows import Row
 from rtagent.core.store import Store
-from rtagent.vector.fib import Port
 from rtagent.vector.interfaces import AdminState, InterfaceAddress, LinkLocal, Mac, Membership, Mtu
 from rtagent.vector.keys import AF_INET, TABLE_MAIN
 from rtagent.vector.links import Link
+from rtagent.vector.ports import Port
 
 
 def pair_rows(

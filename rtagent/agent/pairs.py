@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from rtagent.core.vlans import sub_id, tag_stack
-from rtagent.vector.fib import Port
 from rtagent.vector.links import IFF_LOOPBACK, Link
+from rtagent.vector.ports import Port
 
 UP, DOWN = "up", "down"
 """The states of a pair with which nothing is wrong."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.core.sink import Disconnected, Plan
-from rtagent.vector.fib import FibEntries, FibVector, Port
+from rtagent.vector.fib import FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
+from rtagent.vector.ports import Port
 from rtagent.wire.journal import entry_fields, entry_of
 
 

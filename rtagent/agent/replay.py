@@ -26,8 +26,9 @@ from rtagent.sinks.memory import MemoryFib
 from rtagent.sources.intake import Intake
 from rtagent.transport.netlink import Datagrams
 from rtagent.vector.batch import Dump
-from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector, Port
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibVector
 from rtagent.vector.keys import Key, Keys
+from rtagent.vector.ports import Port
 from rtagent.wire import journal as wire
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.journal import Kind, Reader, Record

@@ -24,9 +24,9 @@ from rtagent.core.object_rows import differing_objects, left_out_rows, object_of
 from rtagent.core.rows import Row
 from rtagent.core.sink import Disconnected, VersionMismatch
 from rtagent.sources.kernel import KernelSource
-from rtagent.vector.fib import Port
 from rtagent.vector.keys import FAMILY_NUMBERS, Key, Keys
 from rtagent.vector.links import Neighbor
+from rtagent.vector.ports import Port
 
 _FURTHER_LOOKS = 3
 _LOOKED_AT_AGAIN = 10_000

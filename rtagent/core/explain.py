@@ -16,10 +16,11 @@ import numpy as np
 from rtagent.core.ledger import Ledger
 from rtagent.core.rib import Rib
 from rtagent.core.store import Store
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibPath, FibVector, Port, State
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibPath, FibVector, State
 from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, AF_MPLS, Key, Keys
 from rtagent.vector.links import NUD_FAILED, Neighbor
 from rtagent.vector.nexthops import NO_GROUP, Kind
+from rtagent.vector.ports import Port
 
 PROTOCOLS = {
     2: "kernel",

@@ -26,7 +26,6 @@ from rtagent.core.objects import ChangedRows, Objects
 from rtagent.core.resolve import Topology
 from rtagent.core.store import Store
 from rtagent.core.vlans import tag_stack
-from rtagent.vector.fib import NO_INTERFACE, Port
 from rtagent.vector.interfaces import (
     OURS,
     AdminState,
@@ -43,6 +42,7 @@ from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN, Key
 from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, LabelInput, Link
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE, Port
 
 KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, LinkLocal, InterfaceAddress)
 _FAMILIES = (AF_INET, AF_INET6)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import NamedTuple, Protocol, TypeAlias
 
 from rtagent.core.store import RowKey
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey, Stage
+from rtagent.vector.ports import NO_INTERFACE
 
 Stages: TypeAlias = list[list[ObjectChange]]
 """Changes in the order of writing; those of one stage depend on no other of their stage."""

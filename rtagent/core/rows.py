@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from rtagent.core.ledger import Ledger
 from rtagent.core.store import Store
 from rtagent.vector.batch import UnsupportedRoute
-from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibEntry, FibKind, FibPath, State
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, State
 from rtagent.vector.keys import AF_MPLS, FAMILY_NAMES, FAMILY_NUMBERS, Key
 from rtagent.vector.nexthops import NexthopGroup
+from rtagent.vector.ports import NO_INTERFACE
 
 Row = dict[str, Any]
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from rtagent.core.failures import Disconnected as Disconnected
 from rtagent.core.failures import VersionMismatch as VersionMismatch
-from rtagent.vector.fib import FibEntries, FibVector, Port
+from rtagent.vector.fib import FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
+from rtagent.vector.ports import Port
 
 
 @dataclass(frozen=True, slots=True)

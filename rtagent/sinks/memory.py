@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, grown
 from rtagent.core.sink import Disconnected, Plan
-from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, NO_INTERFACE, FibEntries, FibEntry, FibVector, Port
+from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibEntry, FibVector
 from rtagent.vector.keys import ADDRESS_BITS, Key, Keys
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey, Stage
+from rtagent.vector.ports import NO_INTERFACE, Port
 
 SOURCES = {3: "interface", 8: "API", 9: "CLI"}
 """Numbers and names of foreign sources, all stronger than ours."""

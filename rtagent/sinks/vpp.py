@@ -31,11 +31,12 @@ from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS
-from rtagent.vector.fib import NO_ENTRY, NO_INTERFACE, FibEntries, FibVector, Port
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE, Port
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.encaps import STEERING_TABLE
 from rtagent.wire.vapi.framing import Frames

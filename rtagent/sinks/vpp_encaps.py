@@ -12,8 +12,8 @@ from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_sr import VppPolicies
 from rtagent.sinks.vpp_tunnels import VppTunnels
 from rtagent.vector.encaps import SrPolicy, Tunnel
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.vapi.paths import PathLists
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from rtagent.core.vlans import sub_id
 from rtagent.sinks.vapi import Refused, VapiClient
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.interfaces import (
     OURS,
     AdminState,
@@ -35,6 +34,7 @@ from rtagent.vector.interfaces import (
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.links import ETH_P_8021AD, ETH_P_8021Q, VlanTag
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.vapi.retvals import IPV6_NOT_ENABLED, NO_SUCH_INTERFACE, VALUE_EXISTS
 
 _ADMIN_UP = 1

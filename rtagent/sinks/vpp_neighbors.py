@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import Refused, VapiClient
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.keys import AF_INET, AF_INET6
 from rtagent.vector.neighbors import NeighborEntry, NeighborKey, NeighborLimit, NeighborLimitKey
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.neighbors import decode_details, decode_event, decode_replies, encode_writes

@@ -14,9 +14,9 @@ from typing import Any
 
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.vector.encaps import Tunnel
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.keys import TABLE_MAIN
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.retvals import NO_SUCH_ENTRY, VALUE_EXISTS
 

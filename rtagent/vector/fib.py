@@ -1,29 +1,24 @@
 """FIB entries as a data plane holds them: what is wanted, what is installed, and the words for the difference.
 
 Entries are interned like nexthop groups: equal forwarding is an equal id, so a comparison of two FIBs is a comparison
-of two integer columns. ``interface`` is the data plane's number (VPP: sw_if_index; the memory FIB: ifindex).
+of two integer columns. ``interface`` is the data plane's number (vector/ports.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.vector.encaps import Encap
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
-from rtagent.vector.links import VlanTag
-
-if TYPE_CHECKING:
-    from rtagent.vector.encaps import Encap  # which are objects, which know NO_INTERFACE
+from rtagent.vector.ports import NO_INTERFACE
 
 NO_ENTRY = -1
 """The entry id of a row that is not there (a plan: remove it)."""
-
-NO_INTERFACE = 0xFFFFFFFF
-"""VPP's ~0: a path that leaves through no interface."""
 
 
 class FibKind(IntEnum):
@@ -132,20 +127,3 @@ class FibVector:
 
 
 EMPTY_FIB = FibVector(EMPTY_KEYS, np.empty(0, np.int32), np.empty(0, np.uint8))
-
-
-class Port(NamedTuple):
-    """An interface of the data plane."""
-
-    name: str
-    interface: int
-    up: bool = True
-    link_up: bool = True
-    mac: bytes = b""
-    """Empty where it is the parent's, or there is none."""
-    mtu: int = 0
-    """Of IP packets, 0 where it is not told."""
-    parent: int = NO_INTERFACE
-    """The interface that a sub-interface is of."""
-    tags: tuple[VlanTag, ...] = ()
-    """The tags of a sub-interface's frames, outermost first."""

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from rtagent.vector.fib import NO_INTERFACE
+from rtagent.vector.ports import NO_INTERFACE
 
 
 class Stage(IntEnum):

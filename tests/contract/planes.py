@@ -9,8 +9,9 @@ from typing import Protocol
 from rtagent.core.sink import FibSink
 from rtagent.sinks.memory import MemoryFib
 from rtagent.sinks.vpp import VppFib
-from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath, Port
+from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath
 from rtagent.vector.keys import AF_INET6, TABLE_MAIN, Key
+from rtagent.vector.ports import Port
 from rtagent.wire.vapi.paths import encode_paths
 from tests.fakes.vapi import CLI, FakeVpp
 from tests.lab.lab import Lab

@@ -10,7 +10,7 @@ from rtagent.core.resolve import Topology
 from rtagent.core.store import Store
 from rtagent.core.vlans import sub_id, tag_stack
 from rtagent.vector.batch import Change, KernelBatch
-from rtagent.vector.fib import FibEntries, Port
+from rtagent.vector.fib import FibEntries
 from rtagent.vector.interfaces import (
     OURS,
     AdminState,
@@ -38,6 +38,7 @@ from rtagent.vector.links import (
 )
 from rtagent.vector.nexthops import NexthopGroups
 from rtagent.vector.objects import Held
+from rtagent.vector.ports import Port
 
 MAC = bytes((2, 0, 0, 0, 0, 1))
 E0 = Link(2, "e0", IFF_UP, 1500, MAC)

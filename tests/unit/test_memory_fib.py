@@ -7,8 +7,9 @@ import pytest
 
 from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.memory import NO_MATCHING_INTERFACE, OWN_SOURCE, MemoryFib
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, Port
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath
 from rtagent.vector.keys import AF_INET, AF_INET6, Key, Keys
+from rtagent.vector.ports import Port
 
 CLI = 9
 DROP = FibEntry(FibKind.BLACKHOLE)

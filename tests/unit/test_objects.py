@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from rtagent.core.objects import Objects
 from rtagent.sinks.memory import MemoryFib
-from rtagent.vector.fib import NO_INTERFACE, FibEntries
+from rtagent.vector.fib import FibEntries
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, Stage
+from rtagent.vector.ports import NO_INTERFACE
 
 REFUSED = ObjectAnswer(-3)
 DONE = ObjectAnswer(0)

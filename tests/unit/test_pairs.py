@@ -1,6 +1,6 @@
 from rtagent.agent.pairs import Pair, join, memory_ports
-from rtagent.vector.fib import Port
 from rtagent.vector.links import ETH_P_8021Q, IFF_LOOPBACK, IFF_UP, Link, VlanTag
+from rtagent.vector.ports import Port
 
 LO, E0, E1 = Link(1, "lo", IFF_UP | IFF_LOOPBACK), Link(2, "e0", IFF_UP), Link(3, "e1", 0)
 

@@ -9,9 +9,10 @@ from rtagent.agent import reconciler as loop
 from rtagent.agent.reconciler import Reconciler, SinkState, remove_all
 from rtagent.core.objects import Objects
 from rtagent.core.rows import Rows
-from rtagent.vector.fib import FibEntry, FibKind, Port
+from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.keys import Key
 from rtagent.vector.objects import Stage
+from rtagent.vector.ports import Port
 from rtagent.vector.routes import Op
 from tests.kernel.mirror import WatchedFib
 from tests.rows import Route, group

@@ -20,9 +20,9 @@ from hashlib import blake2b
 import numpy as np
 
 from rtagent.vector.encaps import Encap, SrPolicy, Tunnel
-from rtagent.vector.fib import NO_INTERFACE
 from rtagent.vector.keys import AF_INET, AF_INET6
 from rtagent.vector.objects import Held, ObjectKey
+from rtagent.vector.ports import NO_INTERFACE
 
 STEERING_TABLE = 1_900_000_000
 """VPP's table of the steered addresses, in either family: a number that people do not give."""

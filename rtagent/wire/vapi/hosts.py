@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtagent.vector.fib import NO_INTERFACE, FibEntries, FibKind, FibPath, FibVector
+from rtagent.vector.fib import FibEntries, FibKind, FibPath, FibVector
 from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.vapi.encaps import EncapPaths
 
 _HOST_BYTES = {AF_INET: 4, AF_INET6: 16}

@@ -21,8 +21,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.fib import NO_INTERFACE, FibEntries, FibEntry, FibKind, FibPath
+from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
+from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.vapi.encaps import EncapPaths
 
 MAX_LABELS = 16
