@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.agent.site import Done, Site
 from tests.lab.routes import RandomRoutes
 
@@ -44,6 +46,25 @@ def test_a_journal_repeats_every_decision(site: Site) -> None:
     done = site.command("replay", str(path))
     assert (0, "") == (done.status, done.err)
     assert done.out.startswith("the same decisions: ")
+
+
+@pytest.mark.kernel("seg6")
+def test_encapsulating_routes_are_repeated(site: Site) -> None:
+    path = site.lab.folder / "journal"
+    segments = "encap seg6 mode encap segs 2001:db8:a::1,2001:db8:a::4"
+    agent = site.start("--journal", str(path))
+    for line in (
+        f"route add 192.0.2.0/24 {segments} via 10.0.0.2",
+        f"route replace 192.0.2.0/24 nexthop {segments} via 10.0.0.2 nexthop via 10.0.1.2",
+        "route add 198.51.100.0/24 encap ip id 1 src 10.0.0.1 dst 10.0.1.2 dev e0",
+        "addr del 2001:db8::1/64 dev e0",
+        "addr del 2001:db8:1::1/64 dev e1",
+        "route del 192.0.2.0/24",
+    ):
+        site.router.ip(line)
+        site.wait()
+    agent.stop()
+    assert replayed(site, path)["same"]
 
 
 def test_a_journal_of_a_killed_agent_is_repeated_and_the_next_agent_begins_a_new_one(site: Site) -> None:

@@ -10,9 +10,6 @@ What is left out, narrowly, because nobody could mirror it:
 * An IPv4 route through an IPv6 gateway, made while the link has no carrier: the kernel does not note that it has none
   (fib_check_nh_v6_gw in net/ipv4/fib_semantics.c takes over the device and not the flags), and goes on to use the route
   despite ignore_routes_with_linkdown until the carrier comes and goes. So a sequence has such gateways, or sets that.
-* Two IPv6 routes of one prefix and table through one nexthop object, or through a group and its member: when packets
-  have taken the first and it is deleted, the kernel calls the prefix unreachable, and goes on to show the second (seen
-  on 6.18). So each nexthop object has a metric of its own, and a prefix has routes through a group or through others.
 * net.ipv6.conf.LINK.ignore_routes_with_linkdown, set for one link, in the kernels that the VM lab has: Linux 6.1 says
   nothing of it (addrconf_fixup_linkdown in net/ipv6/addrconf.c). So it is set for all links at once there.
 * Several IPv4 default routes of one metric: the kernel takes the one whose neighbour it has last heard of
@@ -22,17 +19,15 @@ What is left out, narrowly, because nobody could mirror it:
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 
+from tests.fuzz.grammar_encaps import Encaps
 from tests.fuzz.grammar_more import More
 
 PORTS = range(3)
 _INET = [f"198.18.{n}.0/{length}" for n in (0, 4) for length in (22, 24)] + ["198.19.0.0/24", "0.0.0.0/0"]
 _GATEWAYS_INET6 = ["2001:db8:f0::/48", "2001:db8:f0:8000::/49", "2001:db8:f1::/48", "::/0"]
 _DEVICES_INET6 = ["2001:db8:f2::/48", "2001:db8:f3::/48", "2001:db8:f3::/64"]
-_GROUPED_INET6 = ["2001:db8:f0::/48", "2001:db8:f0:8000::/49", "2001:db8:f2::/48"]
-"""IPv6 prefixes that get the nexthop group; the others get single nexthop objects."""
 _METRICS = ["", "", "", " metric 10", " metric 20", " metric 1024"]
 _TABLES = ["", "", "", "", " table 100", " table 100000"]
 _VERBS = ["add", "add", "replace", "replace", "append", "prepend", "change", "del", "del"]
@@ -54,12 +49,10 @@ class Grammar:
     """Sequences of lines; each ``sequence`` goes on where the last one left the dice."""
 
     def __init__(self, seed: str, *, more: bool = False) -> None:
-        """``more``: in a kernel that has MPLS, VRFs, VLANs, dummies and bonds, use them (grammar_more.py).
-
-        Without it a seed's lines stay what they were before there was any of that.
-        """
+        """``more``: in a kernel that has MPLS, VRFs, VLANs, dummies, bonds and tunnels, use them (grammar_more.py)."""
         self._chance = random.Random(seed)
         self._more = More(self._chance) if more else None
+        self._encaps = Encaps(self._chance, tunnels=more)
         self._inet6_gateways = False
         """Whether IPv4 routes may have IPv6 gateways; else ignore_routes_with_linkdown may be set for IPv4."""
 
@@ -70,13 +63,16 @@ class Grammar:
         lines += ["live"] if chance.random() < _LIVE_SHARE else []
         lines += self._beginning()
         lines += self._more.beginning() if self._more else []
+        lines += self._encaps.beginning()
         self._inet6_gateways = chance.random() < 0.5
         lively = chance.choice([1, 3, 8])
         kinds = [self._route, self._nexthop, self._address, self._link, self._sysctl, self._neighbor]
         weights = [12, 3, 2, 2 * lively / 3, 0.3 * lively, 0.3]
+        kinds += [self._encaps.route, self._encaps.nexthop]
+        weights += [3, 0.5]
         if self._more:
-            kinds += [self._more.label, self._more.vrf_route, self._more.pushing, self._more.link]
-            weights += [4, 3, 1, 2 * lively / 3]
+            kinds += [self._more.label, self._more.vrf_route, self._more.pushing, self._more.link, self._encaps.link]
+            weights += [4, 3, 1, 2 * lively / 3, 0.3 * lively]
         for _ in range(settles):
             for _ in range(chance.choice(_STEPS)):
                 lines.extend(chance.choices(kinds, weights)[0]())
@@ -180,15 +176,9 @@ class Grammar:
         chance = self._chance
         return chance.choice([
             f"{prefix}{rank} dev {self._device()}", f"{prefix}{rank} dev e{self._port()}",
-            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{self._through_object(prefix, rank)}",
+            f"{chance.choice(_TYPES)} {prefix}{rank}", f"{prefix}{rank} nhid {chance.choice(_NHIDS[6])}",
             f"local {prefix} dev lo table local",
         ])  # fmt: skip
-
-    def _through_object(self, prefix: str, rank: str) -> str:
-        *singles, group = _NHIDS[6]
-        nhid = group if prefix in _GROUPED_INET6 else self._chance.choice(singles)
-        other = re.sub(r" metric \d+", "", rank)
-        return f"{other} metric {10 * nhid} nhid {nhid}"
 
     def _nexthop(self) -> list[str]:
         chance = self._chance

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-FEATURES = ("mpls", "vrf", "vlan", "dummy", "bond")
+FEATURES = ("mpls", "vrf", "vlan", "dummy", "bond", "ipip")
 """What a kernel must have (tests/lab/kernel.py)."""
 VRFS = {"red": 100, "blue": 200}
 _PORTS = range(3)

@@ -24,9 +24,12 @@ State = dict[str, dict[Any, Any]]
 
 
 def state(mirror: Mirror) -> State:
-    """Return everything that a mirror, once settled, holds of the kernel, part by part."""
+    """Return everything that a mirror, once settled, holds of the kernel, part by part.
+
+    And what is wanted of the data plane besides routes, where its interfaces follow the kernel's links.
+    """
     store, topology = mirror.store, mirror.store.topology
-    return {
+    held: State = {
         "links": {ifindex: _link(link) for ifindex, link in topology.links.items()},
         "addresses": {key: row._replace(flags=0) for key, row in store.addresses.items()},
         "nexthops": {
@@ -38,27 +41,26 @@ def state(mirror: Mirror) -> State:
         "unsupported": {row_key(row): row.reason for row in store.unsupported.values()},
         "neighbors": {key: row for key, row in store.neighbors.items() if row.state & _NUD_PERMANENT},
         "routes": _routes(store),
-        "objects": _objects(mirror),
     }
+    return held | ({"objects": _objects(mirror)} if mirror.mirror.settings.interfaces else {})
 
 
 def differences(followed: State, fresh: State) -> list[str]:
-    """Return where the state built from notifications is not that of a fresh dump."""
+    """Return where the state built from notifications is not that of a fresh dump, in the parts that both have."""
     return [
         f"{part} {key}: from notifications {followed[part].get(key)}, from a fresh dump {fresh[part].get(key)}"
         for part in followed
+        if part in fresh
         for key in sorted(followed[part].keys() | fresh[part].keys(), key=repr)
         if followed[part].get(key) != fresh[part].get(key)
     ]
 
 
 def _objects(mirror: Mirror) -> dict[Any, Any]:
-    """Return what is wanted of the data plane besides routes, by its text: the numbers of interfaces are its own.
+    """Return what is wanted besides routes, by its text: the numbers of interfaces are the data plane's own.
 
-    Only where interfaces follow their links: then both mirrors write to memory. Most neighbours pass by themselves.
+    Most neighbours pass by themselves.
     """
-    if not mirror.mirror.settings.interfaces:
-        return {}
     names = mirror.mirror.interface_names
     wanted = mirror.mirror.objects.wanted.items()
     lasting = ((key, value) for key, value in wanted if not isinstance(value, NeighborEntry) or value.static)
@@ -93,7 +95,10 @@ def _entry(store: Store, entry: Entry, is_inet6: bool) -> Any:
     """
     group = store.groups[entry.group]
     lone = len(group.nexthops) == 1
-    ways = sorted((way.via, way.ifindex, 1 if lone else way.weight, way.labels) for way in group.nexthops)
+    ways = sorted(
+        (way.via, way.ifindex, 1 if lone else way.weight, way.labels, way.encap.text if way.encap else "")
+        for way in group.nexthops
+    )
     what = "its object's" if group.nhid else (group.kind.name, ways)
     protocol = 0 if is_inet6 and group.kind is not Kind.LOCAL else entry.protocol
     return entry.metric, entry.tos, protocol, group.nhid, what

@@ -107,7 +107,8 @@ class World:
         self.follow()
         if not self._is_quiet():
             return ["the kernel has not finished: a link's state does not follow its carrier"]
-        with Mirror(self.router.name, remember_writes=False, pairs=self._plane.fresh_ports) as fresh:
+        ports = self.mirror.ports() if self._plane.ports else {}
+        with Mirror(self.router.name, remember_writes=False, pairs=ports) as fresh:
             found = differences(state(self.mirror), state(fresh))
             followed, anew = self.mirror.fib(), fresh.fib()
         found += [
@@ -115,9 +116,8 @@ class World:
             for key in sorted(followed.keys() | anew.keys())
             if followed.get(key) != anew.get(key)
         ]
-        ports = self._plane.ports or None
-        found += disagreements(self.mirror, self.router, SAMPLED, ports)
-        return found + self._plane.differences(self.router)
+        found += disagreements(self.mirror, self.router, SAMPLED, ports if self._plane.ports else None)
+        return found + self._plane.differences(self.router, ports)
 
     def _is_quiet(self) -> bool:
         """Whether the kernel has drawn its conclusions from every link's carrier."""

@@ -61,4 +61,4 @@ def mirror(request: pytest.FixtureRequest, router: Namespace) -> Iterator[Mirror
     with Mirror(router.name, pairs=plane.ports, fib=fib, by_host=True) as mirror:
         yield mirror
         mirror.settle()
-        assert plane.differences(router) == []
+        assert plane.differences(router, mirror.ports()) == []

@@ -186,6 +186,12 @@ class Mirror:
         rows = [row for row in Rows(self.store, self.ledger, self.entries, {})() if row["table"] == table]
         return next((row["state"], row["reason"]) for row in rows if row.get("prefix") == prefix)
 
+    def ports(self) -> dict[str, str]:
+        """Return by name the links that are paired now, and with what: one that is renamed keeps its pair."""
+        topology = self.store.topology
+        names = {port.interface: port.name for port in self.sink.ports.values()}
+        return {topology.links[ifindex].name: names[port] for ifindex, port in topology.pairs.items()}
+
     def take_writes(self) -> list[tuple[str, str]]:
         """Return what was written since the last call: ("set" or "remove", prefix)."""
         self.settle()
@@ -250,9 +256,15 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 def matching(fib: Fib, address: str, table: int = TABLE_MAIN) -> Forwarding | None:
     """Return what the longest prefix that covers an address does."""
+    key = matching_key(fib, address, table)
+    return None if key is None else fib[key]
+
+
+def matching_key(fib: Fib, address: str, table: int = TABLE_MAIN) -> tuple[int, str] | None:
+    """Return the key of the longest prefix that covers an address."""
     bits = ipaddress.ip_address(address)
     covering = [key for key in fib if key[0] == table and bits in _network(key[1])]
-    return fib[max(covering, key=lambda key: _network(key[1]).prefixlen)] if covering else None
+    return max(covering, key=lambda key: _network(key[1]).prefixlen) if covering else None
 
 
 @functools.cache

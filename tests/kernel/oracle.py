@@ -4,16 +4,25 @@ The rules of the kernel that ``ip`` does not spell out: entries of a prefix are 
 tried; a dead next hop is passed over, one without carrier only where ignore_routes_with_linkdown says so. The local
 table comes before main prefix by prefix in IPv4 (both are one trie), as a whole in IPv6. An IPv6 prefix but ::/0 with a
 source-specific route is not used for other sources.
+
+One answer of ``ip route get`` is not believed: that there is no route, where ``ip route show`` has an IPv6 one through
+a nexthop object. All routes through an object share the destination that a processor has cached in it (rt6i_pcpu of
+struct fib6_nh, net/ipv6/route.c), which belongs to the route that a packet took first. When that one is deleted, the
+cached destination loses its route (__fib6_drop_pcpu_from) and goes on to forward the packets of all others; but
+inet6_rtm_getroute, which looks at the route, says ENETUNREACH for them on that processor until an IPv6 route is added.
+test_nexthop_objects.py shows both.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from math import gcd
 from typing import Any, NamedTuple
 
-from tests.kernel.mirror import Fib, Forwarding, Mirror, Path, matching
+from tests.kernel.around import NOT_EXPRESSED, around, is_around, own_tos, without_source
+from tests.kernel.mirror import Fib, Forwarding, Mirror, Path, matching, matching_key
 from tests.lab.kernel import has
 from tests.lab.lab import Namespace
 
@@ -26,7 +35,7 @@ SAMPLES = 8
 ELSEWHERE = {4: "100.64.0.1", 6: "3fff::1"}
 
 _REFUSALS = {"Invalid argument": "blackhole", "No route to host": "unreachable", "Permission denied": "prohibit",
-             "Network is unreachable": "unreachable"}  # fmt: skip
+             "Network is unreachable": "no route"}  # fmt: skip
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _MULTICAST = ipaddress.ip_network("ff00::/8")
 
@@ -40,6 +49,20 @@ class Kernel(NamedTuple):
     """(IP version, device): over which routes are passed over, for want of a carrier."""
     vrfs: dict[str, int]
     """The table of each VRF that is up."""
+    by_object: set[tuple[int, str]]
+    """The keys whose best IPv6 entry is through a nexthop object."""
+
+
+class _Ground(NamedTuple):
+    """What the next hops of a family's routes are looked at against."""
+
+    family: str
+    links: Mapping[str, Any]
+    objects: Mapping[int, Any]
+    ignoring: set[str] | None
+    """As for ``_is_dead``."""
+    sourced: bool
+    """Whether there is an address that segment routing headers can be sent from."""
 
 
 def kernel_fib(namespace: Namespace, ports: Mapping[str, str] | None = None) -> Fib:
@@ -48,16 +71,25 @@ def kernel_fib(namespace: Namespace, ports: Mapping[str, str] | None = None) -> 
     return {key: forwarding for key, forwarding in named.items() if forwarding.type in SHOWN}
 
 
+def encapsulated(fib: Fib) -> set[tuple[int, str]]:
+    """Return the keys of the routes that put something around a packet."""
+    return {key for key, forwarding in fib.items() if any(is_around(path.dev) for path in forwarding.paths)}
+
+
 def _kernel(namespace: Namespace) -> Kernel:
-    links, nexthops = namespace.ip_answers(["link show", "nexthop show"], "-d")
+    links, nexthops, addresses = namespace.ip_answers(["link show", "nexthop show", "addr show"], "-d")
     (inet,) = namespace.ip_answers(["route show table all"], "-d", "-4")
     (inet6,) = namespace.ip_answers(["route show table all"], "-d", "-6")
     ignoring = _ignoring_linkdown(namespace, {row["ifname"] for row in links})
     objects = {row["id"]: row for row in nexthops}
+    by_name = {row["ifname"]: row for row in links}
+    sourced = any(_usable(row) for link in addresses for row in link.get("addr_info", []))
+    by_object: set[tuple[int, str]] = set()
     fib: Fib = {}
     local: set[str] = set()
     divided: set[tuple[int, str]] = set()
     for family, routes in (("inet", inet), ("inet6", inet6)):
+        ground = _Ground(family, by_name, objects, ignoring[family], sourced)
         for route in routes:
             table = TABLES.get(str(route.get("table", "main"))) or int(route["table"])
             prefix = _prefix(route["dst"], family)
@@ -76,12 +108,14 @@ def _kernel(namespace: Namespace) -> Kernel:
             network = ipaddress.ip_network(prefix)
             if family == "inet6" and (network.subnet_of(_LINK_LOCAL) or network.subnet_of(_MULTICAST)):
                 continue
-            forwarding = _forwarding(route, objects, ignoring[family])
+            forwarding = _forwarding(route, ground)
             if "from" in route and network.prefixlen:
                 divided.add((table, prefix))
-            if forwarding is not None and "from" not in route and not int(str(route.get("tos", "0")), 0):
+            if forwarding is not None and "from" not in route and not own_tos(route):
                 fib[table, prefix] = forwarding
-    fib |= _labels(namespace)
+                if "nhid" in route and family == "inet6":
+                    by_object.add((table, prefix))
+    fib |= _labels(namespace, by_name)
     without_carrier = {row["ifname"] for row in links if "LOWER_UP" not in row["flags"]}
     passed_over = {(FAMILIES[family], device) for family in FAMILIES for device in ignoring[family] & without_carrier}
     covers = [ipaddress.ip_network(prefix) for prefix in local if ":" in prefix]
@@ -94,7 +128,8 @@ def _kernel(namespace: Namespace) -> Kernel:
         for row in links
         if row.get("linkinfo", {}).get("info_kind") == "vrf" and "UP" in row["flags"]
     }
-    return Kernel({key: forwarding for key, forwarding in fib.items() if key not in hidden}, passed_over, vrfs)
+    shown = {key: forwarding for key, forwarding in fib.items() if key not in hidden}
+    return Kernel(shown, passed_over, vrfs, by_object)
 
 
 def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
@@ -102,9 +137,9 @@ def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
     if ports is None:
         return fib
     return {
-        key: Forwarding(kind, frozenset(path._replace(dev=ports[path.dev]) for path in paths))
+        key: Forwarding(kind, frozenset(path._replace(dev=ports.get(path.dev, path.dev)) for path in paths))
         for key, (kind, paths) in fib.items()
-        if all(path.dev in ports for path in paths)
+        if all(path.dev in ports or is_around(path.dev) for path in paths)
     }
 
 
@@ -124,6 +159,8 @@ def _way(answer: Any) -> tuple[str, str] | str:
     route = answer[0]
     if route.get("type", "unicast") != "unicast":
         return str(route["type"])
+    if route.get("encap", "mpls") != "mpls":
+        return "", f"around: {route['encap']}"
     return route.get("gateway") or route.get("via", {}).get("host", ""), route["dev"]
 
 
@@ -133,13 +170,14 @@ def _prefix(text: str, family: str) -> str:
     return str(ipaddress.ip_network(text))
 
 
-def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[str]) -> Forwarding | None:
+def _forwarding(route: dict[str, Any], ground: _Ground) -> Forwarding | None:
     """Return what an entry does, None where the kernel would try the next one."""
     if route["type"] == "local" and route["protocol"] == "kernel":
         return Forwarding("own address")  # in a VRF's table these are beside the others
     if route["type"] != "unicast":
         return Forwarding(route["type"])
     ways = route.get("nexthops") or [route]
+    nexthops = ground.objects
     known = nexthops.get(route.get("nhid"))
     if known is not None:
         if "blackhole" in known:
@@ -150,26 +188,36 @@ def _forwarding(route: dict[str, Any], nexthops: dict[int, Any], ignoring: set[s
         ]
         if any("blackhole" in way for way in ways):
             return Forwarding("blackhole")
-    return _forwarding_over(ways, ignoring)
+    return _forwarding_over(ways, ground)
 
 
-def _forwarding_over(ways: Sequence[dict[str, Any]], ignoring: set[str] | None) -> Forwarding | None:
-    """Return what ways out amount to; ``ignoring`` as for ``_is_dead``."""
+def _forwarding_over(ways: Sequence[dict[str, Any]], ground: _Ground) -> Forwarding | None:
+    """Return what ways out amount to."""
     weights: dict[tuple[str, str, str], int] = {}
     for way in ways:
-        if _is_dead(way, ignoring):
+        if _is_dead(way, ground.ignoring):
             continue
-        out = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"], _pushed(way))
+        wrapped = around(way, ground.family, ground.links, sourced=ground.sourced)
+        plain = (way.get("gateway") or way.get("via", {}).get("host", ""), way["dev"], _pushed(way))
+        out = ("", wrapped, "") if wrapped else plain
         weights[out] = weights.get(out, 0) + int(way.get("weight", 1))
-    if not weights or "lo" in {device for _, device, _ in weights}:  # a gateway that is an address of the router itself
+    devices = {device for _, device, _ in weights}
+    if NOT_EXPRESSED in devices:
+        return Forwarding(NOT_EXPRESSED)
+    if not weights or "lo" in devices:  # a gateway that is an address of the router itself
         return None if not weights else Forwarding("over no port")
     if len({(via, device) for via, device, _ in weights}) < len(weights):
         return Forwarding("ways that differ only in their labels")
+    return Forwarding("unicast", _reduced(Path(*out[:2], weight, out[2]) for out, weight in weights.items()))
+
+
+def _reduced(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return paths with the smallest weights of the same proportion; the same way out twice is one."""
+    weights: Counter[Path] = Counter()
+    for path in paths:
+        weights[path._replace(weight=0)] += path.weight
     common = gcd(*weights.values())
-    return Forwarding(
-        "unicast",
-        frozenset(Path(via, device, weight // common, labels) for (via, device, labels), weight in weights.items()),
-    )
+    return frozenset(path._replace(weight=weight // common) for path, weight in weights.items())
 
 
 def _pushed(way: dict[str, Any]) -> str:
@@ -179,12 +227,19 @@ def _pushed(way: dict[str, Any]) -> str:
     return str(way.get("to", ""))
 
 
-def _labels(namespace: Namespace) -> Fib:
+def _usable(address: Mapping[str, Any]) -> bool:
+    """Whether an address is one to send segment routing headers from."""
+    is_global = address.get("family") == "inet6" and address["scope"] == "global"
+    return is_global and not {"tentative", "dadfailed"} & address.keys()
+
+
+def _labels(namespace: Namespace, links: Mapping[str, Any]) -> Fib:
     """Return what the kernel does with labels; a way without carrier is never used (net/mpls/af_mpls.c)."""
     if not has("mpls"):
         return {}
     (routes,) = namespace.ip_answers(["route show"], "-f", "mpls")
-    found = {(0, route["dst"]): _forwarding_over(route.get("nexthops") or [route], None) for route in routes}
+    ground = _Ground("mpls", links, {}, None, sourced=False)
+    found = {(0, route["dst"]): _forwarding_over(route.get("nexthops") or [route], ground) for route in routes}
     return {key: forwarding for key, forwarding in found.items() if forwarding is not None}
 
 
@@ -208,7 +263,7 @@ def disagreements(
     mirror: Mirror, namespace: Namespace, addresses: Sequence[str] = (), ports: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return where the mirror, once settled, differs from the kernel: entry by entry, and for packets."""
-    held, kernel = mirror.fib(), _kernel(namespace)
+    held, kernel = _without_sources(mirror.fib()), _kernel(namespace)
     wanted = {key: forwarding for key, forwarding in _named(kernel.fib, ports).items() if forwarding.type in SHOWN}
     found = [
         f"table {table} {prefix}: FIB {held.get((table, prefix))}, kernel {wanted.get((table, prefix))}"
@@ -218,16 +273,16 @@ def disagreements(
     sampled = [_within_prefix(prefix) for table, prefix in sorted(wanted) if table == TABLES["main"]][:SAMPLES]
     sampled += addresses
     for address, theirs in zip(sampled, kernel_ways(namespace, sampled), strict=True):
-        forwarding = matching(kernel.fib, address)
-        if forwarding is not None and not _is_given(forwarding, ports):
+        key = matching_key(kernel.fib, address)
+        if key is not None and not _is_given(kernel.fib[key], ports):
             continue  # packets take what covers it
+        if theirs == "no route" and key in kernel.by_object:
+            continue
         if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
             continue  # a policy that is set after a multipath route does not share out its flows anew
-        if isinstance(theirs, tuple) and ports is not None:
-            theirs = theirs[0], ports.get(theirs[1], "no port")
+        theirs = _by_port(theirs, ports)
         ours = matching(held, address)
-        expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
-        if theirs not in expected | NOT_MIRRORED:
+        if not _agree(ours, theirs):
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
     return found + _disagreements_in_vrfs(held, kernel, namespace, ports)
 
@@ -245,23 +300,52 @@ def _disagreements_in_vrfs(
     found = []
     answers = namespace.ip_answers([f"route get {address} vrf {name}" for name, _, address in asked]) if asked else []
     for (name, table, address), answer in zip(asked, answers, strict=True):
-        forwarding, theirs = matching(kernel.fib, address, table), _way(answer)
-        if forwarding is None or not _is_given(forwarding, ports):
+        key, theirs = matching_key(kernel.fib, address, table), _way(answer)
+        if key is None or not _is_given(kernel.fib[key], ports) or (theirs == "no route" and key in kernel.by_object):
             continue
         if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
             continue
-        if isinstance(theirs, tuple) and ports is not None:
-            theirs = theirs[0], ports.get(theirs[1], "no port")
+        theirs = _by_port(theirs, ports)
         ours = matching(held, address, table)
-        expected = {(path.via, path.dev) for path in ours.paths} or {ours.type} if ours else {"unreachable"}
-        if theirs not in expected | NOT_MIRRORED:
+        if not _agree(ours, theirs):
             found.append(f"packet to {address} in {name}: FIB {ours}, kernel {theirs}")
     return found
 
 
+def _agree(ours: Forwarding | None, theirs: tuple[str, str] | str) -> bool:
+    """Whether a packet takes a way that the FIB has."""
+    if theirs in NOT_MIRRORED:
+        return True
+    if isinstance(theirs, str):
+        return theirs.replace("no route", "unreachable") == (ours.type if ours else "unreachable")
+    if ours is None:
+        return False
+    return theirs in {
+        ("", f"around: {path.dev.split()[0]}") if is_around(path.dev) else (path.via, path.dev) for path in ours.paths
+    }
+
+
+def _by_port(theirs: tuple[str, str] | str, ports: Mapping[str, str] | None) -> tuple[str, str] | str:
+    """Return a packet's way with its device by the name of its port."""
+    if isinstance(theirs, str) or ports is None or is_around(theirs[1]):
+        return theirs
+    return theirs[0], ports.get(theirs[1], "no port")
+
+
+def _without_sources(fib: Fib) -> Fib:
+    return {
+        key: Forwarding(
+            kind, _reduced(path._replace(dev=without_source(path.dev)) for path in paths) if paths else paths
+        )
+        for key, (kind, paths) in fib.items()
+    }
+
+
 def _is_given(forwarding: Forwarding, ports: Mapping[str, str] | None) -> bool:
     """Whether a data plane is given that route."""
-    return forwarding.type in SHOWN and (ports is None or all(path.dev in ports for path in forwarding.paths))
+    return forwarding.type in SHOWN and (
+        ports is None or all(path.dev in ports or is_around(path.dev) for path in forwarding.paths)
+    )
 
 
 def _within_prefix(prefix: str) -> str:

@@ -9,6 +9,7 @@ from rtagent.vector.nexthops import NO_GROUP
 from tests.kernel.mirror import IN_MEMORY, Mirror, Path
 from tests.kernel.oracle import disagreements
 from tests.lab.bulk import add_routes, gateways, prefixes4
+from tests.lab.lab import wait_for
 
 
 @IN_MEMORY
@@ -83,7 +84,7 @@ def test_a_route_over_a_tun_device_is_mirrored(router, mirror):
 def test_a_peer_is_reachable_through_its_interface(router, mirror):
     router.ip("addr add 192.0.2.1 peer 192.0.2.2/32 dev e0")
     router.ip("addr add 2001:db8:a::1 peer 2001:db8:a::2/128 dev e0")
-    assert disagreements(mirror, router) == []
+    wait_for(lambda: disagreements(mirror, router) == [], "agreement")  # the IPv6 address comes into use a moment later
     assert mirror.paths("192.0.2.2/32") == {Path("", "e0")}
     assert mirror.paths("2001:db8:a::2/128") == {Path("", "e0")}
     assert mirror.paths("192.0.2.1/32") is None

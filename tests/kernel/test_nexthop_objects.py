@@ -1,9 +1,12 @@
 """Routes through nexthop objects (``ip nexthop``), as FRR installs them."""
 
+import os
+
 import pytest
 
 from tests.kernel.mirror import Path
 from tests.kernel.oracle import disagreements
+from tests.lab.lab import wait_for
 
 P, P6 = "198.51.100.0/24", "2001:db8:f::/48"
 VIA = [Path(f"10.0.{port}.2", f"e{port}") for port in range(3)]
@@ -149,3 +152,20 @@ def test_a_route_moves_between_nexthop_objects_and_its_own_nexthops(router, mirr
         router.ip(command)
         assert disagreements(mirror, router) == [], command
         assert mirror.paths(P) == paths, command
+
+
+def test_a_route_goes_on_when_another_one_through_its_object_is_deleted(router, peer, mirror, nexthops):
+    """Whatever ``ip route get`` says of it then: on the processor that it is asked on the kernel denies the route."""
+    here = sorted(os.sched_getaffinity(0))
+    peer.ip("addr add 2001:db8:f3::7/128 dev lo")
+    router.ip("nexthop add id 11 via 2001:db8:1::2 dev e1")
+    router.ip("-6 route add 2001:db8:f0::/48 nhid 11")
+    router.ip("-6 route add 2001:db8:f3::/64 nhid 11")
+    for processor in here:  # the packet takes this route first, wherever it is sent
+        router.run("taskset", "-c", str(processor), "ip", "-6", "route", "get", "2001:db8:f0::7")
+    router.ip("-6 route del 2001:db8:f0::/48")
+    assert disagreements(mirror, router, ["2001:db8:f3::7"]) == []
+    assert mirror.paths("2001:db8:f3::/64") == {Path("2001:db8:1::2", "e1")}
+    wait_for(lambda: router.run("ping", "-6", "-q", "-c", "1", "-W", "1", "2001:db8:f3::7"), "an answer")
+    for processor in here:
+        router.run("taskset", "-c", str(processor), "ping", "-6", "-q", "-c", "1", "-W", "1", "2001:db8:f3::7")
