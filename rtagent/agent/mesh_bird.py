@@ -1,7 +1,7 @@
 """One member's BIRD in the mesh: what it holds, where it has to go, and the next step there, taken safely.
 
 Members come in as an argument; whoever learns them asks for the outlook when they change, and again while a step waits.
-Nothing is remembered between two calls but what is on disk.
+What counts between two calls is on disk; texts of sessions are kept only so as not to be written again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rtagent.core.mesh.options import Options, Version
 from rtagent.core.mesh.rollout import Carries, Step, Target
 from rtagent.core.mesh.secrets import no_room
 from rtagent.core.mesh.sessions import Topology, topology
-from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, bridge, configuration, topology_of
+from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Written, bridge, configuration, topology_of
 from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Members
@@ -73,6 +73,7 @@ class MeshBird:
         self._settings = settings
         self._folder = Path(bird.directory)
         self._sink = BirdSink(Path(bird.socket), Path(bird.config), self._folder / _JOURNAL, binary=bird.binary)
+        self._written = {shape: Written() for shape in Topology}
 
     @property
     def files(self) -> dict[str, str]:
@@ -120,9 +121,12 @@ class MeshBird:
         secret = _secret(settings)
         texts = templates.load(self._folder / "own")
         shape = topology(members, options, topology_of(self.files))
-        mesh = configuration(members, me, options, texts, version, Topology.MESH, secret)
-        final = mesh if shape is Topology.MESH else configuration(members, me, options, texts, version, shape, secret)
-        return Target(final, mesh, lambda made, names: bridge(made, names, me, options, texts, version, secret))
+        made = {
+            one: configuration(members, me, options, texts, version, one, secret, self._written[one])
+            for one in {Topology.MESH, shape}
+        }
+        common = (me, options, texts, version, secret)
+        return Target(made[shape], made[Topology.MESH], lambda one, names: bridge(one, names, *common))
 
     def outlook(self, members: Members, look: Look, *, allow_restarts: bool = False) -> Outlook:
         """Return the next step, and whether it may be taken. Raises what ``target`` does."""
@@ -218,9 +222,12 @@ def _secret(settings: MeshSettings) -> bytes | None:
 
 
 def _carries(row: Protocol) -> Carries:
+    stands = row.info == "Established"
+    if not row.channels:
+        return Carries(stands)
     four, six = (row.channel(name) or Channel(name) for name in ("ipv4", "ipv6"))
     return Carries(
-        row.info == "Established",
+        stands,
         (four.imported or 0, six.imported or 0),
         (four.exported or 0, six.exported or 0),
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from rtagent.core.mesh.template import NAMES, TemplateError, Templates
 
 
-def shipped() -> dict[str, str]:
+@functools.cache
+def shipped() -> Mapping[str, str]:
     """Return name → text of the templates that came with rtagent (``bird/mesh`` of the source)."""
     folder = resources.files("rtagent.agent").joinpath("bird")
     return {name: folder.joinpath(f"{name}.conf").read_text(encoding="utf-8") for name in NAMES}
@@ -20,7 +23,7 @@ def load(own: Path) -> Templates:
 
     Raises TemplateError for a file that is none, and OSError for one that cannot be read.
     """
-    texts = shipped()
+    texts = {**shipped()}
     for file in sorted(own.glob("*.conf")):
         if file.stem not in NAMES:
             near = difflib.get_close_matches(file.stem, NAMES, 1, 0.5)

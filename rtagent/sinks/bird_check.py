@@ -47,7 +47,7 @@ class BirdCheck:
             return False
         try:
             for path, text in texts.items():
-                self._files.write(path, text)
+                self._files.write(path, text, down_to_the_disk=False)  # gone in a moment
             await self._check(client, copy[self._config])
         finally:
             for path in texts:

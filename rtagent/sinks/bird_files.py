@@ -42,15 +42,16 @@ class OwnFiles:
                 os.link(path, beside(path, _PREVIOUS))
         _sync(path.parent for path in files)
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a file anew, down to the disk."""
+    def write(self, path: Path, text: str, *, down_to_the_disk: bool = True) -> None:
+        """Write a file anew."""
         path.unlink(missing_ok=True)
         try:
             with open(path, "xb", opener=_private) as file:
                 self._give_to_group(file.fileno())
                 file.write(text.encode())
                 file.flush()
-                os.fsync(file.fileno())
+                if down_to_the_disk:
+                    os.fsync(file.fileno())
         except OSError as error:  # what writing says names no file
             raise OSError(error.errno, error.strerror, str(path)) from error
 

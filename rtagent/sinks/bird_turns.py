@@ -78,7 +78,8 @@ class BirdTurns:
                 elif told or step is Step.DONE:
                     return
                 elif step is Step.CONFIRM:
-                    told = await self._client.confirm() is Configuring.CONFIRMED
+                    if await self._client.confirm() is Configuring.CONFIRMED:
+                        return
                 else:
                     await (self._client.undo() if step is Step.UNDO else self._client.configure())
                     told = True

@@ -119,7 +119,7 @@ def test_a_verification_that_does_not_end_is_undone(applying: Applying) -> None:
         await asyncio.Event().wait()
         return []
 
-    applied = applying.apply(applying.texts("bad"), verify=wait, timeout_s=1)
+    applied = applying.apply(applying.texts("bad"), verify=wait, timeout_s=4)
     assert (Outcome.UNDONE, ("the verification did not end in time",)) == (applied.outcome, applied.reasons)
     assert applying.expected("old") == applying.found()
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from rtagent.agent import templates
 from rtagent.core.mesh.options import Options, PodRange
 from rtagent.core.mesh.secrets import no_room, pair_key
-from rtagent.core.mesh.sessions import Topology, escaped, topology
+from rtagent.core.mesh.sessions import Session, Topology, escaped, topology
 from rtagent.core.mesh.template import Template, TemplateError, Templates
-from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Unsupported
+from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Unsupported, Written, configuration
+from rtagent.vector.members import Role
 from tests.golden.mesh.record import HERE, scenarios
-from tests.meshes import NEW, SECRET, configured, member, members_of, mesh
+from tests.meshes import NEW, OLD, SECRET, TEMPLATES, configured, member, members_of, mesh, named
 
 
 def blocks(text: str) -> dict[str, str]:
@@ -172,6 +173,43 @@ def test_the_order_of_what_was_learned_does_not_show() -> None:
     members = list(mesh(9))
     random.Random(1).shuffle(members)
     assert configured(mesh(9), "node-2").files == configured(members_of(members), "node-2").files
+
+
+def test_what_was_written_before_shows_in_no_text() -> None:
+    written = Written()
+    few, many = mesh(3), mesh(5)
+    moved = members_of(one._replace(address4=IPv4Address("10.9.9.9")) if one.id == "node-3" else one for one in many)
+    promoted = members_of(one._replace(role=Role.ROUTER, pods=()) if one.id == "node-2" else one for one in many)
+    md5 = Options(authentication="md5")
+    other = Templates({**templates.shipped(), "own-session": "ttl security on;\n"})
+    for members, options, texts, version, secret in (
+        (few, Options(), TEMPLATES, OLD, SECRET),
+        (many, Options(), TEMPLATES, OLD, SECRET),
+        (moved, Options(), TEMPLATES, OLD, SECRET),
+        (promoted, Options(), TEMPLATES, OLD, SECRET),
+        (many, Options(), TEMPLATES, NEW, SECRET),
+        (many, md5, TEMPLATES, NEW, SECRET),
+        (many, md5, TEMPLATES, NEW, b"another"),
+        (many, md5, other, NEW, b"another"),
+        (few, Options(drained=True), TEMPLATES, OLD, SECRET),
+    ):
+        common = (members, named(members, "node-2"), options, texts, version, Topology.MESH, secret)
+        assert configuration(*common) == configuration(*common, written)
+
+
+def test_a_member_that_joins_is_the_only_one_that_is_written() -> None:
+    few, many = (configured(mesh(nodes), "node-2").sessions for nodes in (3, 4))
+    written, names = Written(), list[str]()
+
+    def write(session: Session) -> tuple[str, str]:
+        names.append(session.name)
+        return "", ""
+
+    written.of(few, (), write)
+    assert [session.name for session in few] == names
+    names.clear()
+    written.of(many, (), write)
+    assert ["mesh.node-5"] == names
 
 
 def test_options_that_do_not_matter_here_change_nothing() -> None:

@@ -89,7 +89,7 @@ def step(disk: Files, target: Target, sessions: Sessions) -> Step | None:
         return Step(None, ahead, "the restarted sessions have to stand before their second ones go", down)
     if disk != goal.files:
         why = "all sessions with the reflectors first" if missing else ""
-        cost = plan(disk, goal.files)
+        cost = ahead if disk == base else plan(disk, goal.files)
         settle_s = _SETTLE_S if cost.of(Effect.REMOVED) else 0.0
         return Step(goal.files, cost, why, missing, cost.unrelated_restarts, settle_s)
     if missing:

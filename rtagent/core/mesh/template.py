@@ -62,7 +62,13 @@ class Templates:
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         """``texts`` is name → text and has every one of NAMES."""
-        self._templates = {name: Template(name, texts[name]) for name in NAMES}
+        self._texts = {name: texts[name] for name in NAMES}
+        self._templates = {name: Template(name, text) for name, text in self._texts.items()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Templates) and self._texts == other._texts
+
+    __hash__ = None  # type: ignore[assignment]
 
     def fill(self, template: str, /, **values: str) -> str:
         """Fill one. Raises TemplateError."""

@@ -1,14 +1,15 @@
 """The mesh as BIRD's text: a pure function of the members, this one among them, the options and the templates.
 
 The same members give the same text, byte for byte, in whatever order they were learned: equal text is how everybody
-knows that nothing has to be done. The text of a session depends on its two ends only. Keys are in a file of their own;
-the rest holds no secret.
+knows that nothing has to be done. The text of a session depends on its two ends only, so whoever keeps what was written
+last (``Written``) pays for those that changed, not for the mesh. Keys are in a file of their own; the rest holds no
+secret.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from rtagent.core.mesh.options import MODERN, Options, Version
@@ -48,6 +49,26 @@ class Configuration(NamedTuple):
     topology: Topology
 
 
+class Written:
+    """What was written of each session last: it is written anew only where it would differ."""
+
+    def __init__(self) -> None:
+        self._common: tuple[object, ...] = ()
+        self._known: dict[str, tuple[Session, tuple[str, str]]] = {}
+
+    def of(
+        self, here: Iterable[Session], common: tuple[object, ...], write: Callable[[Session], tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        """Return a session's text and its key's line for each; ``common`` is all else that ``write`` goes by."""
+        known = self._known if self._common == common else {}
+        self._common = common
+        self._known = {
+            session.name: row if (row := known.get(session.name)) and row[0] == session else (session, write(session))
+            for session in here
+        }
+        return [texts for _, texts in self._known.values()]
+
+
 def configuration(
     members: Members,
     me: Member,
@@ -56,15 +77,22 @@ def configuration(
     version: Version,
     topology: Topology = Topology.MESH,
     secret: bytes | None = None,
+    written: Written | None = None,
 ) -> Configuration:
-    """Return the files for this member. Raises TemplateError, Unsupported."""
+    """Return the files for this member; ``written`` only saves time. Raises TemplateError, Unsupported."""
     if options.authentication == "ao" and version < MODERN:
         raise Unsupported(f'BIRD {".".join(map(str, version))} has no TCP-AO, 2.17 has: authentication = "md5"')
     assert secret or not options.authentication, "authentication needs a secret"
     here, impossible = sessions(members, me, options, topology)
     writer = _Writer(me, options, templates, version)
-    main = writer.main(members, here, topology)
-    keys = "".join(_keys(me, here, secret)) if options.authentication and secret else ""
+    key = secret if options.authentication else None
+    texts = (written or Written()).of(
+        here,
+        (me, options, templates, version, key),
+        lambda session: (writer.session(session), _key(me, session, key)),
+    )
+    main = writer.main(members, here, topology, (text for text, _ in texts))
+    keys = "".join(line for _, line in texts)
     keys = f"# The keys of the mesh: rtagent writes this file, BIRD reads it, nobody else should.\n{keys}"
     return Configuration({MAIN_FILE: main, KEYS_FILE: keys}, here, impossible, topology)
 
@@ -84,7 +112,8 @@ def bridge(
     ones that are in force, and carry the routes while those restart (``rollout``). Raises TemplateError.
     """
     here = tuple(session for session in made.sessions if session.name in names)
-    keys = "".join(_keys(me, here, secret, bridge=True)) if options.authentication and secret else ""
+    key = secret if options.authentication else None
+    keys = "".join(_key(me, session, key, bridge=True) for session in here)
     return {MAIN_FILE: _Writer(me, options, templates, version).bridge(here), KEYS_FILE: f"{_BRIDGE}\n{keys}"}
 
 
@@ -107,11 +136,10 @@ def topology_of(files: Mapping[str, str]) -> Topology | None:
     return Topology(found[1]) if found else None
 
 
-def _keys(me: Member, here: tuple[Session, ...], secret: bytes, *, bridge: bool = False) -> list[str]:
-    return [
-        f'define {_key_name(session, bridge=bridge)} = "{pair_key(secret, me.id, session.peer.id)}";\n'
-        for session in here
-    ]
+def _key(me: Member, session: Session, secret: bytes | None, *, bridge: bool = False) -> str:
+    if not secret:
+        return ""
+    return f'define {_key_name(session, bridge=bridge)} = "{pair_key(secret, me.id, session.peer.id)}";\n'
 
 
 def _key_name(session: Session, *, bridge: bool) -> str:
@@ -128,7 +156,7 @@ class _Writer:
         self._own = templates.own()
         self._pods = {family: self._owned(me, family) for family in (4, 6)}
 
-    def main(self, members: Members, here: tuple[Session, ...], topology: Topology) -> str:
+    def main(self, members: Members, here: tuple[Session, ...], topology: Topology, texts: Iterable[str]) -> str:
         options = self._options
         text = self._templates.fill(
             "mesh",
@@ -143,13 +171,13 @@ class _Writer:
             kernel="\n\n".join(self._kernel(family) for family in (4, 6)) if options.kernel else "",
             bfd=self._bfd() if options.bfd else "",
             shared=self._shared(_SHARED),
-            sessions="\n\n".join(self._session(session) for session in here),
+            sessions="\n\n".join(texts),
         )
         return _BLANK_LINES.sub("\n\n", text) + "\n"
 
     def bridge(self, here: Iterable[Session]) -> str:
         """Write the sessions once more, under their second names, at the second port, from a template of their own."""
-        text = "\n\n".join([self._shared(_SHARED_BRIDGE), *(self._session(session, bridge=True) for session in here)])
+        text = "\n\n".join([self._shared(_SHARED_BRIDGE), *(self.session(session, bridge=True) for session in here)])
         return f"\n{_BRIDGE}\n{text}\n"
 
     def _shared(self, name: str) -> str:
@@ -168,7 +196,8 @@ class _Writer:
             bfd="bfd on;" if options.bfd else "",
         )
 
-    def _session(self, session: Session, *, bridge: bool = False) -> str:
+    def session(self, session: Session, *, bridge: bool = False) -> str:
+        """Write a session."""
         port = f" port {BRIDGE_PORT}" if bridge else ""
         return self._templates.fill(
             "session",

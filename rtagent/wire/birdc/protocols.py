@@ -141,6 +141,8 @@ def _row(text: str) -> Protocol:
 
 def _detailed(protocol: Protocol, details: list[str]) -> Protocol:
     """Add what the lines below a protocol say: first of itself, then of each channel."""
+    if not details:
+        return protocol
     at = [number for number, text in enumerate(details) if _CHANNEL.fullmatch(text)]
     own = list(_fields(details[: at[0]] if at else details))
     told: dict[str, str] = {_PROTOCOL_TEXTS[key]: value for key, value in own if key in _PROTOCOL_TEXTS}
