@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.core.keytable import KeyTable, Rows, grown
+from rtagent.core.keytable import KeyTable, Rows, distinct, grown, increases
 from rtagent.vector.keys import AF_INET6, Key, Keys
 from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, Nexthop, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
@@ -162,11 +162,9 @@ class Rib:
             self._find_covers()
         touched, self._touched = self._touched, []
         everything, self._all_touched = self._all_touched, False
-        if everything or sum(map(len, touched)) > self.table.size:
+        if everything:
             return None
-        if not touched:
-            return np.empty(0, np.int32)
-        return np.unique(np.concatenate(touched)) if len(touched) > 1 or len(touched[0]) > 1 else touched[0]
+        return distinct(touched, self.table.size)
 
     def used_groups(self) -> NDArray[np.bool_]:
         """Return bool[len(groups)]: which groups some entry refers to."""
@@ -349,12 +347,13 @@ def _as_if_alive(group: NexthopGroup) -> NexthopGroup:
 
 def _turns(rows: Rows) -> list[NDArray[np.intp]]:
     """Split a batch so that no two operations of a turn are about one row, and turns keep each row's order."""
+    ordered = rows if increases(rows) else np.sort(rows)
+    if increases(ordered):
+        return [np.arange(len(rows))]
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     first = np.ones(len(rows), bool)
     first[1:] = ordered[1:] != ordered[:-1]
-    if first.all():
-        return [np.arange(len(rows))]
     starts = np.flatnonzero(first)
     nth = np.arange(len(rows)) - np.repeat(starts, np.diff(np.append(starts, len(rows))))
     return [np.sort(order[nth == turn]) for turn in range(int(nth.max()) + 1)]

@@ -18,7 +18,7 @@ before an equal one    CREATE              IPv4; IPv6: a further nexthop or devi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from rtagent.vector.routes import EMPTY_DELTA, TOS_LOCAL_TABLE, Op, RouteDelta, 
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import attribute_spans
+from rtagent.wire.netlink.known_rows import UNKNOWN, KnownRows
 from rtagent.wire.netlink.nexthops import nexthop_group
 
 Words = NDArray[np.uint32]
@@ -46,6 +47,8 @@ _NEXTHOP_ATTRIBUTES = {
 }  # fmt: skip
 _TYPE_BITS = np.uint32(0xFF000000)
 _NEXTHOP_FLAGS = np.uint32(0x5)
+_NEXTHOP_WORDS = 2
+"""What says what a route does besides the attributes: its type and its flags, a word each."""
 _KNOWN_KINDS = np.zeros(256, bool)
 _KNOWN_KINDS[list(Kind)] = True
 
@@ -59,7 +62,8 @@ class _Shape:
     """Columns that hold attribute headers: they must be equal in all messages of the shape."""
     spans: dict[int, tuple[int, int]]
     nexthop_columns: NDArray[np.intp]
-    groups: dict[bytes, int] = field(default_factory=dict)
+    groups: KnownRows
+    """The group that each run of nexthop bytes stands for."""
 
     def column(self, attribute: int) -> int | None:
         """Return the first word of an attribute's value, None where the shape lacks it."""
@@ -140,7 +144,8 @@ class RouteDecoder:
                 if kind in _NEXTHOP_ATTRIBUTES or (kind == nl.RTA_PREFSRC and family == AF_INET)
                 for column in range(start // 4, (end + 3) // 4)
             ]
-            shape = _Shape(family, np.array(headers, np.intp), by_type, np.array(columns, np.intp))
+            known = KnownRows(_NEXTHOP_WORDS + len(columns))
+            shape = _Shape(family, np.array(headers, np.intp), by_type, np.array(columns, np.intp), known)
             self._shapes[signature] = shape
         return shape
 
@@ -206,15 +211,14 @@ class RouteDecoder:
         self, shape: _Shape, rows: Words, kept: NDArray[np.bool_], malformed: list[MalformedMessage]
     ) -> NDArray[np.int32]:
         """Return the group id of each kept row, -1 where its nexthops are malformed or it is not kept."""
-        relevant = np.empty((len(rows), 2 + len(shape.nexthop_columns)), np.uint32)
+        relevant = np.empty((len(rows), _NEXTHOP_WORDS + len(shape.nexthop_columns)), np.uint32)
         relevant[:, 0] = rows[:, _TABLE_WORD] & _TYPE_BITS
         relevant[:, 1] = rows[:, _FLAGS_WORD] & _NEXTHOP_FLAGS
-        relevant[:, 2:] = rows[:, shape.nexthop_columns]
-        blobs = relevant.view(f"V{relevant.shape[1] * 4}").ravel().tolist()
-        ids = np.array([shape.groups.get(blob, -1) for blob in blobs], np.int32)
-        for row in np.flatnonzero((ids < 0) & kept).tolist():
-            known = shape.groups.get(blobs[row])
-            if known is None:
+        relevant[:, _NEXTHOP_WORDS:] = rows[:, shape.nexthop_columns]
+        ids = shape.groups.find(relevant)
+        for row in np.flatnonzero((ids == UNKNOWN) & kept).tolist():
+            known = shape.groups.get(relevant[row])
+            if known == UNKNOWN:
                 data = rows[row].tobytes()
                 values = {kind: data[start:end] for kind, (start, end) in shape.spans.items()}
                 try:
@@ -228,7 +232,7 @@ class RouteDecoder:
                 except MalformedMessage as error:
                     malformed.append(error)
                     continue
-                shape.groups[blobs[row]] = known
+                shape.groups.add(relevant[row], known)
             ids[row] = known
         ids[~kept] = -1
         return ids

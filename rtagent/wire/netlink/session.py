@@ -16,6 +16,11 @@ from rtagent.wire.netlink.attributes import attributes
 from rtagent.wire.netlink.routes import RouteDecoder
 from rtagent.wire.netlink.rows import ROW_MESSAGES, decode_row
 
+_HEADER_BYTES = 16
+"""struct nlmsghdr."""
+_EQUAL_BEFORE_RUN = 4
+"""So many messages of one length in a row, and those that follow are looked for all at once."""
+
 
 class KernelError(NamedTuple):
     """NLMSG_ERROR, or an error in NLMSG_DONE: what the kernel refused, in its own words where it gave any."""
@@ -53,9 +58,8 @@ class NetlinkSession:
         ``dump`` says that they answer a dump request; a malformed message is reported and passed over.
         """
         data = buffer.data
-        offsets, malformed = _messages(data, starts, lengths)
+        at, malformed = _messages(buffer, starts, lengths)
         words = buffer[: len(buffer) & ~3].view("<u4")
-        at = np.array(offsets, np.int64)
         types_flags = words[(at >> 2) + 1] if len(at) else np.empty(0, np.uint32)
         types = types_flags & np.uint32(0xFFFF)
         interrupted = bool((types_flags >> 16 & nl.NLM_F_DUMP_INTR).any()) if dump else False
@@ -84,7 +88,7 @@ class NetlinkSession:
         routes = self._routes.decode(buffer, at[is_route], dump=dump)
         return Received(
             KernelBatch(routes.delta, (*changes, *routes.changes)),
-            len(offsets),
+            len(at),
             done,
             interrupted,
             error,
@@ -92,22 +96,55 @@ class NetlinkSession:
         )
 
 
-def _messages(data: memoryview, starts: list[int], lengths: list[int]) -> tuple[list[int], list[MalformedMessage]]:
-    """Return where each message of the datagrams starts; a datagram is left at the first message that does not fit."""
-    words = data[: len(data) & ~3].cast("I")
-    offsets: list[int] = []
+def _messages(
+    buffer: NDArray[np.uint8], starts: list[int], lengths: list[int]
+) -> tuple[NDArray[np.int64], list[MalformedMessage]]:
+    """Return where each message of the datagrams starts; a datagram is left at the first message that does not fit.
+
+    Nearly every notification is a datagram with one message, and nearly every message of a dump is as long as the one
+    before it.
+    """
+    words = buffer[: len(buffer) & ~3].view("<u4")
+    start, size = np.array(starts, np.int64), np.array(lengths, np.int64)
+    if (size >= _HEADER_BYTES).all():
+        first = words[start >> 2]
+        if ((first >= _HEADER_BYTES) & (first <= size) & (first > size - _HEADER_BYTES)).all():
+            return start, []
+    parts: list[NDArray[np.int64]] = []
     malformed: list[MalformedMessage] = []
-    append = offsets.append
-    for start, size in zip(starts, lengths, strict=True):
-        at, end = start, start + size
-        while at + 16 <= end:
-            length = words[at >> 2]
-            if length < 16 or at + length > end:
-                malformed.append(MalformedMessage(f"a message of {length} bytes in a datagram with {end - at} left"))
-                break
-            append(at)
-            at += (length + 3) & ~3
-    return offsets, malformed
+    for at, end in zip(starts, (start + size).tolist(), strict=True):
+        offsets, broken = _messages_of(words, at, end)
+        parts.extend(offsets)
+        malformed.extend(broken)
+    return np.concatenate(parts) if parts else np.empty(0, np.int64), malformed
+
+
+def _messages_of(
+    words: NDArray[np.uint32], at: int, end: int
+) -> tuple[list[NDArray[np.int64]], list[MalformedMessage]]:  # fmt: skip
+    """Return where each message of the datagram from ``at`` to ``end`` starts, in parts."""
+    parts: list[NDArray[np.int64]] = []
+    single: list[int] = []
+    number = words.data
+    last, equal = 0, 0
+    while at + _HEADER_BYTES <= end:
+        length = number[at >> 2]
+        if length < _HEADER_BYTES or at + length > end:
+            broken = MalformedMessage(f"a message of {length} bytes in a datagram with {end - at} left")
+            return [*parts, np.array(single, np.int64)], [broken]
+        step = (length + 3) & ~3
+        equal = equal + 1 if length == last else 0
+        last = length
+        if equal < _EQUAL_BEFORE_RUN:
+            single.append(at)
+            at += step
+            continue
+        same = words[at >> 2 : (end - length >> 2) + 1 : step >> 2] == length
+        run = len(same) if same.all() else int(same.argmin())
+        parts.extend((np.array(single, np.int64), np.arange(at, at + run * step, step)))
+        at += run * step
+        single, equal = [], 0
+    return [*parts, np.array(single, np.int64)], []
 
 
 def _broken_off(body: bytes) -> KernelError | None:
