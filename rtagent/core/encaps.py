@@ -25,6 +25,9 @@ MAX_SEGMENTS = 16
 _CARRIES = {"ipip": (4, {AF_INET}), "ip6tnl": (16, {AF_INET, AF_INET6})}
 """By kind of tunnel device: the bytes of its outer addresses, and what it takes (net/ipv4/ipip.c, ip6_tunnel.c)."""
 
+_GRE = ("gre", "ip6gre", "gretap", "ip6gretap")
+"""VPP's gre plugin takes neither a code point nor "don't fragment" for a tunnel, and a VPP may come without it."""
+
 _CODE_POINTS = frozenset((0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 46, 48))
 """vnet/ip/ip_types.api, ip_dscp: VPP's API takes and tells these, and no others (its CS7 is not that of RFC 2474)."""
 
@@ -66,15 +69,19 @@ def wrap(encap: KernelEncap, ifindex: int, family: int, origin: Origin) -> Wrapp
     return _tunnel(encap, link, family)
 
 
-def source_address(destination: bytes, ifindex: int, addresses: Iterable[Address]) -> bytes:
+def source_address(destination: bytes, ifindex: int, origin: Origin) -> bytes:
     """Return the IPv6 address that packets to ``destination`` over a link bear, empty where there is none.
 
     RFC 6724, rules 3, 5, 6 and 8; of several alike the smallest, where the kernel goes by the order of configuration.
+    Within a VRF it is one of the VRF's: the link's own or else that of the VRF device, if either has any
+    (ipv6_dev_get_saddr in net/ipv6/addrconf.c).
     """
+    vrf = _vrf(ifindex, origin.links)
     usable = [
         address
-        for address in addresses
+        for address in origin.addresses
         if address.family == AF_INET6
+        and _vrf(address.ifindex, origin.links) == vrf
         and address.scope == _GLOBAL
         and not address.flags & (_IFA_TENTATIVE | _IFA_DADFAILED)
     ]
@@ -89,6 +96,8 @@ def source_address(destination: bytes, ifindex: int, addresses: Iterable[Address
             -int.from_bytes(address.local, "big"),
         )
 
+    for first in (ifindex, vrf) if vrf else ():
+        usable = [address for address in usable if address.ifindex == first] or usable
     return max(usable, key=rank).local if usable else b""
 
 
@@ -105,7 +114,7 @@ def _policy(encap: Seg6, link: Link, family: int, origin: Origin) -> Wrapping:
     source = b""
     if not inline:
         source = encap.source or origin.source
-        source = source or source_address(encap.segments[0], link.ifindex, origin.addresses)
+        source = source or source_address(encap.segments[0], link.ifindex, origin)
         if not source:
             return Wrapping(None, State.PARKED, "no IPv6 address to send segment routing headers from")
     return Wrapping(SrPolicy(encap.segments, source, inline, _table(link, origin.links)))
@@ -116,6 +125,10 @@ def _tunnel(encap: IpTunnel, link: Link, family: int) -> Wrapping:
     if not link.external:
         return _unsupported(f"encap {version}: {link.name} is no tunnel in external mode, the kernel would not tunnel")
     address_bytes, carried = _CARRIES.get(link.kind, (0, set()))
+    if link.kind in _GRE:
+        return _unsupported(
+            f"encap {version} through {link.name}: {link.kind} tunnels by route need VPP's gre plugin, which is unused"
+        )
     if len(encap.destination) != address_bytes or family not in carried:
         return _unsupported(f"encap {version} through {link.name}: {link.kind} tunnels by route have no counterpart")
     if link.master:
@@ -135,6 +148,13 @@ def _table(link: Link, links: Mapping[int, Link]) -> int:
     """Return the table that packets of this link are routed by: its VRF's, else main."""
     master = links.get(link.master)
     return master.table if master is not None and master.kind == "vrf" else TABLE_MAIN
+
+
+def _vrf(ifindex: int, links: Mapping[int, Link]) -> int:
+    """Return the ifindex of the VRF that a link is, or belongs to; 0 outside of any."""
+    link = links.get(ifindex)
+    master = links.get(link.master) if link else None
+    return next((each.ifindex for each in (link, master) if each is not None and each.kind == "vrf"), 0)
 
 
 def _label(address: bytes) -> int:

@@ -20,13 +20,16 @@ from rtagent.core.keytable import Rows, grown
 from rtagent.core.resolve import Resolver
 from rtagent.core.rib import Rib
 from rtagent.core.sink import Plan
-from rtagent.vector.fib import NO_ENTRY, FibVector, State
+from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibVector, State
 from rtagent.vector.keys import FAMILY_NAMES, Keys
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.routes import RTPROT_KERNEL, TOS_LOCAL_TABLE
 
 _NOT_REFUSED = -2
 """In the column of refused entries: no write of this row was refused (NO_ENTRY there: a removal was)."""
+
+_FIRST_RESERVED = np.uint64(min(RESERVED_TABLES) << 16)
+"""No key of a table before the first reserved one is as great (``Keys.meta``)."""
 
 
 class Decision(NamedTuple):
@@ -225,7 +228,8 @@ class Ledger:
         wanted = np.full(len(rows), NO_ENTRY, np.int32)
         state = np.full(len(rows), State.ABSENT, np.uint8)
         reason = np.zeros(len(rows), np.int32)
-        family = (rib.table.keys.meta[rows[present]] >> np.uint64(8)) & np.uint64(0xFF)
+        meta = rib.table.keys.meta[rows]
+        family = (meta[present] >> np.uint64(8)) & np.uint64(0xFF)
         wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
         own = (wanted == self._resolver.local_entry) & (rib.protocol[rows] == RTPROT_KERNEL)
         wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
@@ -242,6 +246,12 @@ class Ledger:
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
             for at in np.flatnonzero(by_tos).tolist():
                 reason[at] = self._resolver.reason_number(f"only for tos {int(rib.tos[rows[at]]):#04x}")
+        reserved = present & (meta >= _FIRST_RESERVED)
+        if reserved.any():
+            for table, meaning in RESERVED_TABLES.items():
+                there = reserved & (meta >> np.uint64(16) == table)
+                wanted[there], state[there] = NO_ENTRY, State.UNSUPPORTED
+                reason[there] = self._resolver.reason_number(f"table {table} is {meaning}")
         if self.foreign:
             shadowed = self._shadowed[rows] & (wanted != NO_ENTRY)
             wanted[shadowed], state[shadowed] = NO_ENTRY, State.SHADOWED

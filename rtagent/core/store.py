@@ -176,6 +176,8 @@ class Store:
         if before is None or after is None or before.name != after.name:
             self.on_links_changed()
             self.topology_changed()
+        elif self._encapsulates and (before.master, before.external) != (after.master, after.external):
+            self.topology_changed()  # what is put around a packet depends on the VRF
         if before is None:
             return
         lost = before.flags & ~(after.flags if after else 0) & IFF_FORWARDING

@@ -31,14 +31,13 @@ from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS
-from rtagent.vector.fib import NO_ENTRY, FibEntries, FibVector
+from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE, Port
 from rtagent.wire.errors import MalformedMessage
-from rtagent.wire.vapi.encaps import STEERING_TABLE
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.hosts import with_attached_hosts
 from rtagent.wire.vapi.paths import PathLists
@@ -63,9 +62,6 @@ _BYTE = np.uint64(8)
 _TABLE_SHIFT = np.uint64(16)
 _META_MASK = np.uint64(0xFFFF)
 
-
-_NOT_FOR_ROUTES = (STEERING_TABLE, 0xFFFF_FFFF)
-"""Ours, and the number that all of VPP's hidden tables share."""
 
 _WRITER_OF = {kind: writer for writer in WRITERS for kind in writer.kinds}
 
@@ -330,7 +326,7 @@ class VppFib:
         self._tables = {
             (AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id)
             for row in ip
-            if row.table.table_id not in _NOT_FOR_ROUTES
+            if row.table.table_id not in RESERVED_TABLES
         }
         await self._labels.learn(client)
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rtagent.sinks.vapi import Refused, VapiClient
-from rtagent.vector.encaps import SrPolicy
+from rtagent.vector.encaps import STEERING_TABLE, SrPolicy
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
-from rtagent.wire.vapi.encaps import STEERING_TABLE, binding_of, is_ours, steered
+from rtagent.wire.vapi.encaps import binding_of, is_ours, steered
 
 _SIDS = 16
 _DEFAULT = 0

@@ -13,6 +13,9 @@ from typing import NamedTuple, TypeAlias
 from rtagent.vector.keys import TABLE_MAIN
 from rtagent.vector.objects import Stage
 
+STEERING_TABLE = 1_900_000_000
+"""The data plane's table in which policies are entered, in either family: a number that people do not give."""
+
 DONT_FRAGMENT = 0x0100
 """linux/if_tunnel.h, TUNNEL_DONT_FRAGMENT of LWTUNNEL_IP_FLAGS (stated by the kernel in network order)."""
 

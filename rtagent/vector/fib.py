@@ -13,12 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtagent.vector.encaps import Encap
+from rtagent.vector.encaps import STEERING_TABLE, Encap
 from rtagent.vector.keys import EMPTY_KEYS, Keys, Selection
 from rtagent.vector.ports import NO_INTERFACE
 
 NO_ENTRY = -1
 """The entry id of a row that is not there (a plan: remove it)."""
+
+
+RESERVED_TABLES = {
+    STEERING_TABLE: "rtagent's own, by which policies are entered",
+    0xFFFF_FFFF: "the one number of all of VPP's hidden tables",
+}
+"""Tables of the kernel whose numbers mean something else in a data plane, and what."""
 
 
 class FibKind(IntEnum):

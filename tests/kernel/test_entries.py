@@ -2,6 +2,7 @@
 
 import pytest
 
+from rtagent.vector.encaps import STEERING_TABLE
 from tests.kernel.mirror import IN_MEMORY, Path
 from tests.kernel.oracle import disagreements
 
@@ -203,6 +204,17 @@ def test_a_table_of_any_number_is_mirrored(router, mirror, table):
     router.ip(f"-6 route flush table {table}")
     assert disagreements(mirror, router) == []
     assert mirror.paths(P, table) is None
+
+
+@pytest.mark.parametrize("table", [STEERING_TABLE, 4294967295])
+def test_a_table_whose_number_means_another_one_to_vpp_is_unsupported(router, mirror, table):
+    for prefix, via in ((P, "10.0.0.2"), (P6, "2001:db8::2")):
+        router.ip(f"route add {prefix} via {via} table {table}")
+        assert mirror.paths(prefix, table) is None
+        state, reason = mirror.state(prefix, table)
+        assert (state, reason.partition(" is ")[0]) == ("unsupported", f"table {table}")
+    router.ip(f"route add {P} via 10.0.0.2 table {table - 1}")
+    assert mirror.paths(P, table - 1) == {VIA[0]}
 
 
 def test_an_unreachable_default_of_the_highest_metric_yields_to_a_real_one(router, mirror):

@@ -13,7 +13,7 @@ from rtagent.core.encaps import MAX_SEGMENTS, Origin, Wrapping, source_address, 
 from rtagent.core.objects import Objects
 from rtagent.core.store import Store
 from rtagent.vector.batch import Change, KernelBatch
-from rtagent.vector.encaps import DONT_FRAGMENT, IpTunnel, Seg6, SrPolicy, Tunnel
+from rtagent.vector.encaps import DONT_FRAGMENT, STEERING_TABLE, IpTunnel, Seg6, SrPolicy, Tunnel
 from rtagent.vector.fib import FibEntries, FibEntry, FibKind, FibPath, State
 from rtagent.vector.keys import AF_INET, AF_INET6
 from rtagent.vector.links import IFF_LOWER_UP, IFF_UP, Address, Link
@@ -22,7 +22,7 @@ from rtagent.vector.routes import Op
 from rtagent.wire import journal
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink.encaps import encapsulation
-from rtagent.wire.vapi.encaps import NOWHERE, STEERING_TABLE, EncapPaths, binding_of, is_ours, steered
+from rtagent.wire.vapi.encaps import NOWHERE, EncapPaths, binding_of, is_ours, steered
 from rtagent.wire.vapi.paths import PATH, decode_paths, encode_paths
 from tests.rows import Route, delta, group, way
 
@@ -44,8 +44,9 @@ LINKS = {
     6: Link(6, "e6", UP, master=5),
     7: Link(7, "t7", UP, kind="ipip"),
     8: Link(8, "t8", UP, kind="ipip", external=True, master=5),
+    9: Link(9, "g9", UP, kind="gre", external=True),
 }
-ORIGIN = Origin(LINKS, [Address(AF_INET6, 1, SELF, 64)])
+ORIGIN = Origin(LINKS, [Address(AF_INET6, ifindex, SELF, 64) for ifindex in (1, 6)])
 TO = IpTunnel(packed("192.0.2.9"), packed("192.0.2.1"))
 TO6 = IpTunnel(ONE, SELF)
 
@@ -143,6 +144,7 @@ def test_what_a_data_plane_can_express(encap, link, family, expected):
     (TO6, 2, AF_INET, "encap ip6 through t2: ipip"),
     (TO, 4, AF_INET, "encap ip through v4: vxlan"),
     (TO, 8, AF_INET, "encap ip through t8: a tunnel within a VRF"),
+    (TO, 9, AF_INET, "encap ip through g9: gre tunnels by route need VPP's gre plugin"),
     (TO._replace(source=b""), 2, AF_INET, "encap ip without src"),
     (TO._replace(destination=bytes(4)), 2, AF_INET, "encap ip without dst"),
     (TO._replace(ttl=9), 2, AF_INET, "encap ip with ttl 9"),
@@ -171,7 +173,18 @@ def test_without_an_address_to_send_from_a_route_waits():
 ])  # fmt: skip
 def test_the_source_is_chosen_by_rfc_6724(addresses, expected):
     rows = [Address(AF_INET6, link, packed(a), 64, scope=scope, flags=flags) for a, link, scope, flags in addresses]
-    assert source_address(ONE, 1, rows) == (packed(expected) if expected else b"")
+    assert source_address(ONE, 1, Origin(LINKS, rows)) == (packed(expected) if expected else b"")
+
+
+@pytest.mark.parametrize(("addresses", "expected"), [
+    ([(1, "2001:db8:a::1")], None),  # outside of the VRF
+    ([(1, "2001:db8:a::1"), (8, "3fff::8")], "3fff::8"),
+    ([(8, "2001:db8:a::8"), (5, "3fff::5")], "3fff::5"),  # the VRF's own before that of another of its links
+    ([(8, "2001:db8:a::8"), (5, "2001:db8:a::5"), (6, "3fff::6")], "3fff::6"),  # the link's before all
+])  # fmt: skip
+def test_the_source_within_a_vrf_is_one_of_the_vrf(addresses, expected):
+    rows = [Address(AF_INET6, link, packed(text), 64) for link, text in addresses]
+    assert source_address(ONE, 6, Origin(LINKS, rows)) == (packed(expected) if expected else b"")
 
 
 def test_a_policy_is_known_by_its_numbers():

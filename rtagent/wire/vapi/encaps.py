@@ -19,13 +19,11 @@ from hashlib import blake2b
 
 import numpy as np
 
-from rtagent.vector.encaps import Encap, SrPolicy, Tunnel
+from rtagent.vector.encaps import STEERING_TABLE, Encap, SrPolicy, Tunnel
 from rtagent.vector.keys import AF_INET, AF_INET6
 from rtagent.vector.objects import Held, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE
 
-STEERING_TABLE = 1_900_000_000
-"""VPP's table of the steered addresses, in either family: a number that people do not give."""
 _OURS = bytes.fromhex("fd72746167656e74")
 """fd72:7461:6765:6e74::/64, a unique local prefix (RFC 4193)."""
 _STEERED = bytes.fromhex("fd72746167656e75")
