@@ -20,6 +20,7 @@ import structlog
 
 from rtagent.agent.control import Answer, Message
 from rtagent.agent.mesh_bird import MeshBird, MeshTrouble, options_of
+from rtagent.agent.mesh_limits import MeshLimits
 from rtagent.agent.mesh_settings import MeshSettings
 from rtagent.agent.mesh_sources import SETTINGS, sources
 from rtagent.core.bird_apply import Outcome
@@ -55,6 +56,7 @@ class Mesh:
         """Raises SettingsError where a secret cannot be read."""
         self._settings = settings
         self._bird = MeshBird(settings)
+        self._limits = MeshLimits(self._bird, settings.bgp.prefix_limit_retry_s)
         self._sources = sources(settings, machine)
         self._memory = Path(settings.bird.directory) / _MEMORY
         options, changes = options_of(settings), settings.changes
@@ -158,7 +160,7 @@ class Mesh:
             if step is None:
                 if not look.running:
                     return self._stand("waiting", "BIRD does not run", _WAIT_S * 4)
-                return self._stand("settled", "", _LOOK_EVERY_S)
+                return self._stand("settled", "", min(_LOOK_EVERY_S, await self._limits.keep()))
             if outlook.refused:
                 return self._stand("refused", outlook.refused, _LOOK_EVERY_S)
             if step.files is None:
@@ -215,6 +217,7 @@ class Mesh:
                 "count": self._refused_count,
                 "last": [{"source": source, "what": what, "why": why} for source, what, why in self._refused],
             },
+            "limits": self._limits.status(),
             "applied": self.applied,
         }
 
@@ -222,6 +225,7 @@ class Mesh:
         """Return what is wrong, for people."""
         found = [f"mesh: {self.why}"] if self.state in ("refused", "trouble") else []
         found += [f"mesh: {name}: {text}" for name, text in sorted(self._troubles.items())]
+        found += self._limits.reasons()
         if self._decision is not None:
             if self._decision.braked:
                 found.append(f"mesh: {len(self._decision.braked)} members would go at once: rtagent mesh let-go")

@@ -18,6 +18,7 @@ from rtagent.agent.mesh_settings import MeshSettings
 from rtagent.core.bird_apply import Applied
 from rtagent.core.failures import Disconnected
 from rtagent.core.mesh import rollout
+from rtagent.core.mesh.limits import Breach
 from rtagent.core.mesh.options import Options, Version
 from rtagent.core.mesh.rollout import Carries, Step, Target
 from rtagent.core.mesh.secrets import no_room
@@ -26,6 +27,7 @@ from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Written, bridge, config
 from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Members
+from rtagent.wire.birdc.commands import show_protocols
 from rtagent.wire.birdc.protocols import Channel, Protocol, parse_protocols
 
 _PREFIX = "mesh"
@@ -168,6 +170,18 @@ class MeshBird:
         self._folder.mkdir(parents=True, exist_ok=True)
         files = {self._folder / name: text for name, text in step.files.items()}
         return await self._sink.apply(files, verify=verify, timeout_s=timeout_s)
+
+    async def over_limits(self) -> list[Protocol]:
+        """Return the sessions if one of them has met a limit, else nothing. Raises what BirdClient raises."""
+        async with BirdClient(self._settings.bird.socket) as client:
+            lines = await client.command(show_protocols(f"{_PREFIX}*"))
+        # Of a thousand sessions that is 60 000 lines, which are hardly ever worth being taken apart.
+        return parse_protocols(lines) if any("[HIT]" in text for _, text in lines) else []
+
+    async def ask_again(self, breach: Breach) -> None:
+        """Have a session's prefixes sent again. Raises what BirdClient raises."""
+        async with BirdClient(self._settings.bird.socket) as client:
+            await (client.enable(breach.session) if breach.down else client.reload(breach.session))
 
     async def recover(self) -> Applied | None:
         """Bring in order what an apply left that broke off; to be called at each start."""

@@ -233,6 +233,7 @@ MESH = Table(
                     _boolean("add_path"),
                     _whole("prefix_limit", 1, 10_000_000),
                     _words("prefix_limit_action", "warn", "block", "restart", "disable"),
+                    _whole("prefix_limit_retry_s", 0, _DAY_S),
                 ]
             ),
             make=BgpSettings,

@@ -91,6 +91,8 @@ class BgpSettings:
     prefix_limit: int = 64
     """Prefixes per family that a peer may announce (behind a reflector: times the number of members)."""
     prefix_limit_action: str = "block"
+    prefix_limit_retry_s: int = 30
+    """How long after a member has exceeded its limit it is asked again; doubles with each try. 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

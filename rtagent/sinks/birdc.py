@@ -23,7 +23,7 @@ from rtagent.core.failures import Disconnected
 from rtagent.transport.birdc import BirdStream
 from rtagent.wire.birdc import commands
 from rtagent.wire.birdc.protocols import Protocol, parse_protocols
-from rtagent.wire.birdc.refusals import NotFound, raise_refusal
+from rtagent.wire.birdc.refusals import NOT_UNDERSTOOD, CommandRefused, NotFound, raise_refusal
 from rtagent.wire.birdc.replies import (
     BfdSession,
     ConfigureStatus,
@@ -259,6 +259,19 @@ class BirdClient:
             connection.close()
         for route in parser.end():
             yield route
+
+    async def reload(self, name: str) -> None:
+        """Have what came from a protocol's peer sent and judged again; no session goes down. Raises NotFound."""
+        try:
+            await self.command(commands.reload_in(name, filters=False))
+        except CommandRefused as refused:
+            if refused.code != NOT_UNDERSTOOD:
+                raise
+            await self.command(commands.reload_in(name, filters=True))  # BIRD 3
+
+    async def enable(self, name: str) -> None:
+        """Start a protocol that is disabled, by whomever. Raises NotFound."""
+        await self.command(commands.enable(name))
 
     async def configure(self, path: PurePath | None = None, *, undo_after_s: int | None = None) -> Configuring:
         """Let BIRD read its configuration, or the one at ``path``; it goes back after a time unless ``confirm`` comes.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,14 @@ class Broker:
     def kill(self) -> None:
         """Kill it."""
         self._process.kill()
+
+    def hang(self) -> None:
+        """Let it do nothing, until ``go_on``: connections stand, nothing comes and nobody is told."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it do what it has missed."""
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def forget(self) -> None:
         """Have it retain nothing; only while it is stopped."""

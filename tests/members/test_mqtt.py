@@ -194,6 +194,24 @@ def test_a_clock_that_went_back_does_not_make_a_restarted_member_stale(broker: B
     asyncio.run(test())
 
 
+def test_clocks_that_jump_take_nobody_away(broker: Broker) -> None:
+    async def test() -> None:
+        heard, now = Heard(), [1e9]
+        jumping = member(broker, "n2", wall=lambda: now[0])
+        async with running((member(broker, "n1"), heard), (jumping, Heard())):
+            await heard.until(lambda: alive(heard).get("n2") is True)
+            since = dict(heard.claim("n2").since)
+            for jump, pods in ((2e9, "10.2.0.0/24"), (1e3, "10.2.1.0/24")):
+                now[0] = jump
+                said = own("n2", pods=pods)
+                jumping.say(said)
+                await heard.until(lambda said=said: heard.claim("n2").pods == said.pods)
+                assert since.items() <= dict(heard.claim("n2").since).items(), "it has its name as long as before"
+            assert ({"n1": True, "n2": True}, []) == (alive(heard), heard.refusals)
+
+    asyncio.run(test())
+
+
 def test_a_member_that_says_good_bye_has_left(broker: Broker) -> None:
     async def test() -> None:
         heard = Heard()

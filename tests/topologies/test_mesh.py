@@ -198,28 +198,3 @@ def test_what_is_wrong_with_a_pair_is_told_from_both_of_its_ends() -> None:
         with suppress(TimeoutError):  # what was not seen is shown below
             wait_for(lambda: verdicts() == expected, "the verdicts", 20)
         assert expected == verdicts()
-
-
-def test_too_many_prefixes_are_kept_out_and_the_good_ones_are_back_after_a_reload() -> None:
-    with Lab() as lab:
-        site = Mesh(lab, mesh(2))
-        site["lb-1"].options = replace(site["lb-1"].options, prefix_limit=3)
-        site.start()
-        site.wait_for_routes()
-        lb, node = site["lb-1"], site["node-3"]
-        before = lb.sessions()
-        good = node.files["mesh.conf"]
-        flood = "".join(f"    route 10.99.{number}.0/24 blackhole;\n" for number in range(9))
-        flooded = good.replace("    route 10.128.3.0/24", f"{flood}    route 10.128.3.0/24")
-        flooded = flooded.replace("where mesh_announces([ 10.128.3.0/24 ])", 'where proto = "mesh.pods4"')
-        (node.folder / "mesh.conf").write_text(flooded)
-        node.bird.configure()
-        wait_for(lambda: "[HIT]" in lb.bird.ctl("show protocols all 'mesh.node-3'"), "the limit")
-        assert not [prefix for prefix in lb.kernel() if prefix.startswith("10.99.")]
-        assert set() == lb.restarted(before)
-        (node.folder / "mesh.conf").write_text(good)
-        node.bird.configure()
-        lb.bird.ctl("reload in 'mesh.node-3'")
-        wait_for(lambda: "10.128.3.0/24" in lb.kernel(), "the good route")
-        wait_for(lambda: "[HIT]" not in lb.bird.ctl("show protocols all 'mesh.node-3'"), "the limit's end")
-        assert set() == lb.restarted(before)

@@ -93,6 +93,7 @@ graceful_restart_wait_s = 10
 add_path = true
 prefix_limit = 8
 prefix_limit_action = "restart"
+prefix_limit_retry_s = 60
 [mesh.reflectors]
 from_members = 100
 until_members = 80
@@ -155,6 +156,7 @@ allow_restarts = true
             add_path=True,
             prefix_limit=8,
             prefix_limit_action="restart",
+            prefix_limit_retry_s=60,
         ),
         reflectors=ReflectorSettings(from_members=100, until_members=80),
         bird=BirdSettings(

@@ -76,6 +76,16 @@ def configure(path: PurePath | None = None, *, undo_after_s: int | None = None) 
     return " ".join(words)
 
 
+def reload_in(name: str, *, filters: bool) -> str:
+    """Return the command that has a protocol's routes sent and judged again; from 3.0 on with ``filters``."""
+    return f"reload {'filters ' if filters else ''}in {symbol(name)}"
+
+
+def enable(name: str) -> str:
+    """Return the command that starts a protocol which is disabled."""
+    return f"enable {symbol(name)}"
+
+
 def check(path: PurePath | None = None) -> str:
     """Return the command that checks a configuration."""
     return "configure check" if path is None else f"configure check {text(path)}"

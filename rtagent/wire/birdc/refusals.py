@@ -10,7 +10,8 @@ _FIRST_REFUSAL = 8000
 _NO_MATCH = (8001, 8003)
 _ACCESS_DENIED = 8007
 _WRONG_CONFIGURATION = 8002
-_NOT_UNDERSTOOD = 9001
+NOT_UNDERSTOOD = 9001
+"""A syntax error: this release has no such command, or word."""
 _UNKNOWN_SYMBOL = "unexpected CF_SYM_UNDEFINED"
 _POSITION = re.compile(r"(.*?):(\d+):(\d+) (.*)")
 
@@ -58,6 +59,6 @@ def raise_refusal(command: str, end: Line) -> None:
         raise ConfigurationRefused(command, code, text)
     if code in _NO_MATCH:
         raise NotFound(command, code, text)
-    if code == _NOT_UNDERSTOOD and _UNKNOWN_SYMBOL in text:
+    if code == NOT_UNDERSTOOD and _UNKNOWN_SYMBOL in text:
         raise NotFound(command, code, text, "it has no protocol or table, or this release no word, of that name")
     raise CommandRefused(command, code, text)
