@@ -32,9 +32,9 @@ from rtagent.vector.objects import ObjectAnswer, ObjectChange, ObjectKey
 
 log = structlog.get_logger()
 
-_SLICE_ROWS = 16_384
-_PLANS_UNDER_WAY = 3
-_OBJECTS_UNDER_WAY = 1024
+_SLICE_ROWS = 8_192
+_PLANS_UNDER_WAY = 6
+_OBJECTS_UNDER_WAY = 4096
 _CONNECT_BACKOFF_S = (0.05, 5.0)
 _RETRY_BACKOFF_S = (1.0, 60.0)
 _SHADOW_CHECK_S = 5.0
@@ -258,8 +258,7 @@ class Reconciler:
         for stage in stages:
             for start in range(0, len(stage), _OBJECTS_UNDER_WAY):
                 changes = stage[start : start + _OBJECTS_UNDER_WAY]
-                answers = await asyncio.gather(*(self._sink.write(change) for change in changes))
-                self._record_objects(changes, answers)
+                self._record_objects(changes, await self._sink.write_all(changes))
 
     async def _look_at_connected(self, stages: Stages) -> None:
         """Look at the routes that interfaces bring along: they shadow ours, and give way when they go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,10 @@ class RemoteFib:
     async def write(self, change: ObjectChange) -> ObjectAnswer:
         """Not from here, as with ``apply``."""
         raise Disconnected("the memory FIB can only be read from outside the agent")
+
+    async def write_all(self, changes: Sequence[ObjectChange]) -> list[ObjectAnswer]:
+        """Not from here, as with ``apply``."""
+        return [await self.write(change) for change in changes]
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys``."""

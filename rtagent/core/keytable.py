@@ -1,8 +1,10 @@
 """From keys to row numbers, a vector at a time: open addressing over numpy columns.
 
 A dictionary of a million keys costs 150 MB and a loop; this costs 24 bytes a key plus the buckets, and looks up a
-batch with a handful of array operations whatever its size. Row numbers are stable while a key is present, so other
-columns (what the kernel wants, what is installed) are joined by row number and never by key.
+batch with a handful of array operations whatever its size. All keys of a batch that are still looked for are at the
+same step of their probing; steps grow by one bucket each, which tries every bucket and leaves few to look for long.
+Row numbers are stable while a key is present, so other columns (what the kernel wants, what is installed) are joined
+by row number and never by key.
 
 Rows are freed in bulk only (``keep``): a prefix that flaps finds its old row, and the buckets need no tombstones.
 """
@@ -53,15 +55,16 @@ class KeyTable:
         found = np.full(len(keys), -1, np.int32)
         waiting = np.arange(len(keys))
         position = self._hash(keys)
-        mask = len(self._buckets) - 1
+        mask, step = len(self._buckets) - 1, 0
         while len(waiting):
+            step += 1
             row = self._buckets[position]
             occupied = row != _EMPTY
             waiting, position, row = waiting[occupied], position[occupied], row[occupied]
             hit = self._equal(keys, waiting, row)
             found[waiting[hit]] = row[hit]
             miss = ~hit
-            waiting, position = waiting[miss], (position[miss] + 1) & mask
+            waiting, position = waiting[miss], (position[miss] + step) & mask
         return found
 
     def intern(self, keys: Keys) -> Rows:
@@ -71,8 +74,9 @@ class KeyTable:
         waiting = np.arange(len(keys))
         position = self._hash(keys)
         buckets = self._buckets
-        mask = len(buckets) - 1
+        mask, step = len(buckets) - 1, 0
         while len(waiting):
+            step += 1
             vacant = buckets[position] == _EMPTY
             if vacant.any():
                 claimed, claimant = position[vacant], waiting[vacant]
@@ -86,7 +90,7 @@ class KeyTable:
             hit = self._equal(keys, waiting, row)
             rows[waiting[hit]] = row[hit]
             miss = ~hit
-            waiting, position = waiting[miss], (position[miss] + 1) & mask
+            waiting, position = waiting[miss], (position[miss] + step) & mask
         return rows
 
     def keep(self, used: NDArray[np.bool_]) -> None:
@@ -140,11 +144,13 @@ class KeyTable:
         self._buckets = np.full(buckets, _EMPTY, np.int32)
         waiting = np.flatnonzero(self.live()).astype(np.int32)
         position = self._hash(self.keys.take(waiting))
+        step = 0
         while len(waiting):
+            step += 1
             vacant = self._buckets[position] == _EMPTY
             self._buckets[position[vacant]] = waiting[vacant]
             lost = self._buckets[position] != waiting
-            waiting, position = waiting[lost], (position[lost] + 1) & (buckets - 1)
+            waiting, position = waiting[lost], (position[lost] + step) & (buckets - 1)
 
 
 def distinct(parts: list[Rows], size: int) -> Rows:

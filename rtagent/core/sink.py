@@ -6,7 +6,7 @@ a lost connection is an exception, and nothing in between.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,9 @@ class FibSink(Protocol):
 
     async def write(self, change: ObjectChange) -> ObjectAnswer:
         """Make, change or remove an object. Several may be in flight. Raises Disconnected."""
+
+    async def write_all(self, changes: Sequence[ObjectChange]) -> list[ObjectAnswer]:
+        """Write changes none of which depends on another, faster than one by one. Raises Disconnected."""
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys`` as the data plane holds them now; keys that are not there are left out."""

@@ -7,7 +7,7 @@ several sources, the strongest one forwards; a path through an interface that do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,10 @@ class MemoryFib:
             self._made_interfaces += 1
         self._objects[change.key] = Held(change.after, interface)
         return ObjectAnswer(0, interface)
+
+    async def write_all(self, changes: Sequence[ObjectChange]) -> list[ObjectAnswer]:
+        """Take the changes."""
+        return [await self.write(change) for change in changes]
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys``."""

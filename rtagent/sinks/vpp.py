@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ from rtagent.sinks.vpp_encaps import VppEncaps
 from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
-from rtagent.sinks.vpp_objects import LISTENERS, WRITERS
+from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
@@ -125,13 +125,15 @@ class VppFib:
         await self.close()
         client = self._client = await VapiClient.connect(self._socket_path, [_PORT_EVENT, *LISTENERS])
         try:
-            await self._find_source(client, make=not read_only)
-            await client.call("want_interface_events", enable_disable=1, pid=os.getpid())
-            for listener in () if read_only else LISTENERS.values():
-                await listener.subscribe(client)
-            await self._read_ports(client)
-            await self._read_tables(client)
-            await self._encaps.learn(client)
+            listeners = () if read_only else LISTENERS.values()
+            await asyncio.gather(
+                client.call("want_interface_events", enable_disable=1, pid=os.getpid()),
+                *(listener.subscribe(client) for listener in listeners),
+                self._find_source(client, make=not read_only),
+                self._read_ports(client),
+                self._read_tables(client),
+                self._encaps.learn(client),
+            )
         except Refused as refused:
             await self.close()
             raise Disconnected(f"VPP does not let us start: {refused}") from None
@@ -163,8 +165,7 @@ class VppFib:
         Without our plugin VPP holds its workers while it dumps.
         """
         client = self._connected()
-        await self._read_sources(client)
-        await self._read_tables(client)
+        await asyncio.gather(self._read_sources(client), self._read_tables(client))
         yield await self._read_labels(client)
         if has_bulk(client):
             async for held in read_bulk(client, self._own_source, self._paths):
@@ -211,11 +212,11 @@ class VppFib:
         """Return every object that one of the writers knows."""
         client = self._connected()
         held: dict[ObjectKey, Held] = {}
-        for writer in WRITERS:
-            try:
-                held |= await writer.read(client)
-            except Refused as refused:
-                raise Disconnected(f"VPP does not tell what it holds: {refused}") from None
+        try:
+            for part in await asyncio.gather(*(writer.read(client) for writer in WRITERS)):
+                held |= part
+        except Refused as refused:
+            raise Disconnected(f"VPP does not tell what it holds: {refused}") from None
         self._encaps.read(held)
         return held
 
@@ -232,6 +233,10 @@ class VppFib:
         if isinstance(change.key, Table):
             await self._read_tables(client)
         return ObjectAnswer(0, NO_INTERFACE if interface is None else interface)
+
+    async def write_all(self, changes: Sequence[ObjectChange]) -> list[ObjectAnswer]:
+        """Write objects by the writers of their kinds."""
+        return await write_all(self._connected(), changes, self.write)
 
     async def lookup(self, keys: Keys) -> FibVector:
         """Return the exact rows at ``keys``."""
@@ -322,13 +327,12 @@ class VppFib:
             self.on_ports_changed()
 
     async def _read_tables(self, client: VapiClient) -> None:
-        ip = await client.dump("ip_table_dump", "ip_table_details")
+        ip, _ = await asyncio.gather(client.dump("ip_table_dump", "ip_table_details"), self._labels.learn(client))
         self._tables = {
             (AF_INET6 if row.table.is_ip6 else AF_INET, row.table.table_id)
             for row in ip
             if row.table.table_id not in RESERVED_TABLES
         }
-        await self._labels.learn(client)
 
     async def _read_labels(self, client: VapiClient) -> FibVector:
         api = next((number for number, source in self._sources.items() if source.name == "API"), 0)
@@ -357,7 +361,10 @@ class VppFib:
         return with_attached_hosts(moved, self.entries, self._paths.encaps)
 
     async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
-        for number in np.unique(keys.meta >> _BYTE).tolist():
+        left = keys.meta >> _BYTE
+        while len(left):  # there are few
+            number = int(left[0])
+            left = left[left != number]
             family, table = number & 0xFF, number >> 8
             if (family, table) not in self._tables:
                 await client.call("ip_table_add_del", is_add=True, table=_table(family, table))

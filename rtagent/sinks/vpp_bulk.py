@@ -29,7 +29,7 @@ from rtagent.wire.vapi.definitions import OPTIONAL
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.paths import PathLists
 
-_ROWS = 4096
+_ROWS = 8192
 """Few enough that VPP has the next message while it works on this one."""
 
 

@@ -6,6 +6,7 @@ and made, because a route's path says in numbers what it leaves through (``wire.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from rtagent.sinks.vapi import VapiClient
@@ -25,7 +26,8 @@ class VppEncaps:
 
     async def learn(self, client: VapiClient) -> None:
         """Find out what there is: routes are read before objects are. Raises Refused or Disconnected."""
-        self.read({**await VppPolicies().read(client), **await VppTunnels().read(client)})
+        policies, tunnels = await asyncio.gather(VppPolicies().read(client), VppTunnels().read(client))
+        self.read({**policies, **tunnels})
 
     def read(self, held: Mapping[ObjectKey, Held]) -> None:
         """VPP holds these objects, and no other policies and tunnels of ours."""

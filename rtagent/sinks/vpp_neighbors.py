@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
-from rtagent.wire.vapi.neighbors import decode_details, decode_event, decode_replies, encode_writes
+from rtagent.wire.vapi.neighbors import NeighborWrite, decode_details, decode_event, decode_replies, encode_writes
 from rtagent.wire.vapi.retvals import NO_SUCH_ENTRY, NO_SUCH_INTERFACE
 
 _FAMILIES = (AF_INET, AF_INET6)
@@ -68,12 +68,8 @@ class NeighborWriter:
                 max_number=after.number, max_age=after.age_s, recycle=after.recycle,
             )  # fmt: skip
             return
-        before = change.before
-        assert isinstance(key, NeighborKey)
-        assert isinstance(after, NeighborEntry | None)
-        stuck = isinstance(before, NeighborEntry) and before.static and after is not None and not after.static
-        retval = await _write(client, key, [None, after] if stuck else [after])
-        if retval and not (after is None and retval in _GONE):
+        (retval,) = await write_neighbors(client, [change])
+        if retval:
             raise Refused(_ADD_DEL, retval)
 
     async def subscribe(self, client: VapiClient) -> None:
@@ -89,13 +85,25 @@ class NeighborWriter:
         return key, None if entry is None else Held(entry)
 
 
-async def _write(client: VapiClient, key: NeighborKey, writes: list[NeighborEntry | None]) -> int:
-    """Write the entries one after another; return the answer to the last."""
+async def write_neighbors(client: VapiClient, changes: Sequence[ObjectChange]) -> list[int]:
+    """Write neighbours, as one buffer; return the answer to each. Raises Disconnected."""
+    writes: list[NeighborWrite] = []
+    last: list[int] = []
+    for change in changes:
+        key, before, after = change.key, change.before, change.after
+        assert isinstance(key, NeighborKey)
+        assert isinstance(after, NeighborEntry | None)
+        if isinstance(before, NeighborEntry) and before.static and after is not None and not after.static:
+            writes.append((key, None))
+        last.append(len(writes))
+        writes.append((key, after))
+    if not writes:
+        return []
     retval = np.zeros(len(writes), np.int32)
 
     def encode(context: int) -> NDArray[np.uint8]:
         number, client_index = client.messages.numbers[_ADD_DEL], client.messages.client_index
-        return encode_writes(key, writes, context, message_id=number, client_index=client_index)
+        return encode_writes(writes, context, message_id=number, client_index=client_index)
 
     def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
         retval[which] = decode_replies(frames)
@@ -103,4 +111,7 @@ async def _write(client: VapiClient, key: NeighborKey, writes: list[NeighborEntr
     answered = await client.send(len(writes), f"{_ADD_DEL}_reply", encode, decode)
     await asyncio.wait([answered])
     answered.result()
-    return int(retval[-1])
+    return [
+        0 if each in _GONE and change.after is None else each
+        for each, change in zip(retval[last].tolist(), changes, strict=True)
+    ]

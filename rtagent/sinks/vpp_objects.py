@@ -5,15 +5,18 @@ A writer turns what VPP dumps into keys and values, and a change into calls. It 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import compress
 from typing import Protocol
 
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_interfaces import VppAddresses, VppSettings, VppSubInterfaces, VppTables
-from rtagent.sinks.vpp_neighbors import NeighborWriter
+from rtagent.sinks.vpp_neighbors import NeighborWriter, write_neighbors
 from rtagent.sinks.vpp_sr import VppPolicies
 from rtagent.sinks.vpp_tunnels import VppTunnels
-from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.neighbors import NeighborKey
+from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 
 
 class ObjectWriter(Protocol):
@@ -58,3 +61,16 @@ WRITERS: tuple[ObjectWriter, ...] = (
 """In no order: the stages of the keys say what is written first."""
 LISTENERS: Mapping[str, ObjectListener] = {listener.event: listener for listener in (_NEIGHBORS,)}
 """By their messages."""
+
+
+async def write_all(
+    client: VapiClient, changes: Sequence[ObjectChange], write: Callable[[ObjectChange], Awaitable[ObjectAnswer]]
+) -> list[ObjectAnswer]:
+    """Write neighbours, of which there are tens of thousands, as one buffer, and all else by ``write``, side by side."""
+    many = [isinstance(change.key, NeighborKey) for change in changes]
+    retvals, answers = await asyncio.gather(
+        write_neighbors(client, list(compress(changes, many))),
+        asyncio.gather(*(write(change) for change, one_of_many in zip(changes, many, strict=True) if not one_of_many)),
+    )
+    of_many, of_others = map(ObjectAnswer, retvals), iter(answers)
+    return [next(of_many if one_of_many else of_others) for one_of_many in many]

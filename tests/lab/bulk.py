@@ -12,7 +12,8 @@ from rtagent.vector.keys import AF_INET, AF_INET6, Key
 from tests.lab.lab import Namespace
 
 _CHUNK_BYTES = 30_000
-_NEWROUTE, _REQUEST_CREATE_EXCL = 24, 0x1 | 0x200 | 0x400
+_NEWROUTE, _NEWNEIGH, _REQUEST_CREATE_EXCL = 24, 28, 0x1 | 0x200 | 0x400
+_PERMANENT = 0x80
 
 
 def prefixes4(count: int) -> list[Key]:
@@ -75,3 +76,20 @@ def gateways(family: int, count: int) -> list[bytes]:
     )
     number = int.from_bytes(first, "big")
     return [(number + n).to_bytes(len(first), "big") for n in range(count)]
+
+
+def add_neighbors(namespace: Namespace, count: int, ifindex: int) -> None:
+    """Add permanent neighbours on one link, 10.0.0.2 and so on: the kernel's limits do not count these."""
+    netlink = NetlinkSocket(netns=namespace.name, slots=1)
+    data = b""
+    for number, address in enumerate(gateways(AF_INET, count)):
+        body = struct.pack("<BxxxiHBB", AF_INET, ifindex, _PERMANENT, 0, 0)
+        body += struct.pack("<HH", 8, 1) + address
+        body += struct.pack("<HH6sxx", 10, 2, b"\2\0" + number.to_bytes(4, "big"))
+        data += struct.pack("<IHHII", 16 + len(body), _NEWNEIGH, _REQUEST_CREATE_EXCL, 0, 0) + body
+        if len(data) > _CHUNK_BYTES:
+            netlink.send(data)
+            data = b""
+    if data:
+        netlink.send(data)
+    netlink.close()

@@ -99,7 +99,7 @@ class RouteDecoder:
         parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]] = []
         changes: list[Change] = []
         malformed: list[MalformedMessage] = []
-        distinct = np.unique(kinds) if len(kinds) > 1 else kinds
+        distinct = kinds[:1] if (kinds == kinds[:1]).all() else np.unique(kinds)
         for kind in distinct.tolist():
             which = np.flatnonzero(kinds == kind)
             matrix = _gather(buffer, offsets[which], kind >> 16)

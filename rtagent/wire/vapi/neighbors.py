@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ _STATIC = 0x1
 _REMOVED = 0x2
 """IP_NEIGHBOR_API_EVENT_FLAG_REMOVED."""
 
+_NOBODY = NeighborEntry(bytes(6))
+
 _NEIGHBOR = "IB6sB16s"
 """sw_if_index, flags, MAC address, address family, address."""
 _ADD_DEL = struct.Struct(f">HIIB{_NEIGHBOR}")
@@ -29,17 +31,21 @@ _EVENT = struct.Struct(f">HIII{_NEIGHBOR}")
 _REPLY = np.dtype([("message_id", ">u2"), ("context", ">u4"), ("retval", ">i4"), ("stats_index", ">u4")])
 
 
+NeighborWrite: TypeAlias = tuple[NeighborKey, NeighborEntry | None]
+"""A neighbour and what it is to be, None: nothing."""
+
+
 def encode_writes(
-    key: NeighborKey, writes: Iterable[NeighborEntry | None], context: int, *, message_id: int, client_index: int
+    writes: Iterable[NeighborWrite], context: int, *, message_id: int, client_index: int
 ) -> NDArray[np.uint8]:  # fmt: skip
-    """Return the framed ``ip_neighbor_add_del`` that give a neighbour these entries one after another (None removes).
+    """Return the framed ``ip_neighbor_add_del`` of each write, one after another.
 
     Write i is answered by ``context + i``.
     """
-    is_ip6, address = len(key.address) == 16, key.address.ljust(16, b"\0")
     messages = bytearray()
-    for number, entry in enumerate(writes):
-        is_add, (mac, static) = entry is not None, entry or NeighborEntry(bytes(6))
+    for number, (key, entry) in enumerate(writes):
+        is_ip6, address = len(key.address) == 16, key.address.ljust(16, b"\0")
+        is_add, (mac, static) = entry is not None, entry or _NOBODY
         fields = (is_add, key.interface, _STATIC if static else 0, mac, is_ip6, address)
         messages += framed(_ADD_DEL.pack(message_id, client_index, (context + number) & 0xFFFFFFFF, *fields))
     return np.frombuffer(bytes(messages), np.uint8)
