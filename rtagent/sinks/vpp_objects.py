@@ -66,7 +66,7 @@ LISTENERS: Mapping[str, ObjectListener] = {listener.event: listener for listener
 async def write_all(
     client: VapiClient, changes: Sequence[ObjectChange], write: Callable[[ObjectChange], Awaitable[ObjectAnswer]]
 ) -> list[ObjectAnswer]:
-    """Write neighbours, of which there are tens of thousands, as one buffer, and all else by ``write``, side by side."""
+    """Write neighbours, of which there are tens of thousands, as one buffer, all else by ``write``, side by side."""
     many = [isinstance(change.key, NeighborKey) for change in changes]
     retvals, answers = await asyncio.gather(
         write_neighbors(client, list(compress(changes, many))),

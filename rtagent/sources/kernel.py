@@ -34,6 +34,10 @@ _MPLS_ROUTING = Path("/proc/sys/net/mpls")
 """There with the mpls_router module. Without it a dump of AF_MPLS routes is answered with those of all other families
 (net/core/rtnetlink.c falls back to PF_UNSPEC)."""
 _BACKOFF_S = (0.05, 1.0)
+_MANY_MESSAGES, _REST_S = 4, 0.004
+_STORM_MESSAGES, _STORM_REST_S = 1024, 0.01
+"""A lone change goes at once. Where there are more, whatever comes within the next milliseconds is taken together: a
+batch costs the more, the emptier it is."""
 _DUMP_SLOTS = 8
 """256 KiB, some 4000 routes: small enough for a processor's own cache, and for whoever else waits for a turn."""
 
@@ -126,7 +130,11 @@ class KernelSource:
     async def _follow(self, notifications: NetlinkSocket) -> None:
         while True:
             await notifications.readable()
-            await self._drain()
+            before = self.messages
+            more = self._take(notifications)
+            taken = self.messages - before
+            if more and taken >= _MANY_MESSAGES:
+                await asyncio.sleep(_REST_S if taken < _STORM_MESSAGES else _STORM_REST_S)
 
     async def _drain(self) -> None:
         """Apply notifications until there are none left."""
