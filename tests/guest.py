@@ -2,8 +2,9 @@
 
 ``@pytest.mark.kernel("mpls", "vrf")`` says what a test needs; where this kernel has it, it is a test like any other.
 Where it has not, the item is handed, when its turn comes, to a pytest in a guest that is booted for the first such item
-and kept for the others of this process. That one runs the item, fixtures and all, and what comes back are its own
-reports: what has no report has not passed. ``--vm`` hands over everything.
+and kept for the others of this process; which kind of guest, the lighter one that has what is needed, is for vm.py to
+say. That pytest runs the item, fixtures and all, and what comes back are its own reports: what has no report has not
+passed. ``--vm`` hands over everything.
 
 Over the guest's serial line go lines of JSON. From here: an item to run and the one after it, which says what fixtures
 are to survive. From there: ``ready``, reports, and ``end`` of an item.
@@ -25,9 +26,8 @@ import pytest
 from tests.lab import vm
 from tests.lab.kernel import lacking
 from tests.lab.lab import CommandFailed
+from tests.lab.machine import Machine
 
-_READY_S = 60
-_ITEM_S = 180
 _SERVE = 'exec "$@" 3<&0 4>&1 </dev/null >&2'
 _REQUESTS_FD, _REPORTS_FD = 3, 4
 _KEY = pytest.StashKey["Guest"]()
@@ -40,17 +40,18 @@ class Lost(Exception):
 class Guest:
     """The pytest in a guest, as seen from here."""
 
-    def __init__(self, config: pytest.Config, files: list[str]) -> None:
+    def __init__(self, config: pytest.Config, machine: Machine, files: list[str]) -> None:
         self._config = config
+        self._machine = machine
         options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "tests.guest", "--serve-guest"]
         pytest_there = [sys.executable, "-m", "pytest", *options, "--rootdir", str(config.rootpath), *files]
         self._received = b""
         try:
-            self._vm = vm.Vm(["sh", "-c", _SERVE, "sh", *pytest_there])
+            self._vm = vm.Vm(["sh", "-c", _SERVE, "sh", *pytest_there], machine=machine)
         except CommandFailed as error:
             raise Lost(str(error)) from None
         try:
-            self._next_message(_READY_S, "get ready")
+            self._next_message(machine.item_s, "get ready")
         except Lost:
             self.close()
             raise
@@ -63,7 +64,7 @@ class Guest:
             self._vm.stdin.flush()
         except BrokenPipeError:
             raise Lost(f"the guest is gone\n{self._vm.console()[-4000:]}") from None
-        deadline = time.monotonic() + _ITEM_S
+        deadline = time.monotonic() + self._machine.item_s
         while (message := self._next_message(deadline - time.monotonic(), f"end {item.nodeid}")) != "end":
             report = self._config.hook.pytest_report_from_serializable(config=self._config, data=message)
             if isinstance(report.longrepr, list):
@@ -94,32 +95,34 @@ class Here:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._everything: bool = config.getoption("--vm")
-        self._files: list[str] = []
-        self._guest: Guest | None = None
-        self._boot_failure = ""
+        self._files: dict[Machine, list[str]] = {}
+        self._guests: dict[Machine, Guest] = {}
+        self._boot_failures: dict[Machine, str] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Skip what is to be handed over where there is no guest to be had."""
-        handed_over = [item for item in items if self._is_for_guest(item)]
-        self._files = sorted({str(item.path) for item in handed_over})
-        if not vm.INSTALLED:
-            for item in handed_over:
-                needs = ", ".join(lacking(_needs(item))) or "another kernel"
-                item.add_marker(pytest.mark.skip(reason=f"{vm.MISSING}: NOT tested what needs {needs}"))
+        for machine in vm.MACHINES:
+            handed_over = [item for item in items if self._guest_for(item) is machine]
+            self._files[machine] = sorted({str(item.path) for item in handed_over})
+            if not machine.installed:
+                for item in handed_over:
+                    needs = ", ".join(lacking(_needs(item))) or "another kernel"
+                    item.add_marker(pytest.mark.skip(reason=f"{machine.missing}: NOT tested what needs {needs}"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Have an item run in the guest."""
-        if not vm.INSTALLED or not self._is_for_guest(item):
+        machine = self._guest_for(item)
+        if machine is None or not machine.installed:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        after = nextitem if nextitem is not None and self._is_for_guest(nextitem) else None
+        after = nextitem if nextitem is not None and self._guest_for(nextitem) is machine else None
         try:
-            for report in self._booted().run(item, after):
+            for report in self._booted(machine).run(item, after):
                 item.ihook.pytest_runtest_logreport(report=report)
         except Lost as error:
-            self.pytest_unconfigure()
+            self._end(machine)
             report = pytest.TestReport(item.nodeid, item.location, {}, "failed", str(error), "call")
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -128,24 +131,30 @@ class Here:
         return True
 
     def pytest_unconfigure(self) -> None:
-        """End the guest."""
-        if self._guest is not None:
-            self._guest.close()
-            self._guest = None
+        """End the guests."""
+        for machine in vm.MACHINES:
+            self._end(machine)
 
-    def _booted(self) -> Guest:
-        if self._boot_failure:
-            raise Lost(self._boot_failure)
-        if self._guest is None:
+    def _end(self, machine: Machine) -> None:
+        guest = self._guests.pop(machine, None)
+        if guest is not None:
+            guest.close()
+
+    def _booted(self, machine: Machine) -> Guest:
+        if failure := self._boot_failures.get(machine):
+            raise Lost(failure)
+        if machine not in self._guests:
             try:
-                self._guest = Guest(self._config, self._files)
+                self._guests[machine] = Guest(self._config, machine, self._files[machine])
             except Lost as error:  # one that does not boot will not do so for the next item
-                self._boot_failure = str(error)
+                self._boot_failures[machine] = str(error)
                 raise
-        return self._guest
+        return self._guests[machine]
 
-    def _is_for_guest(self, item: pytest.Item) -> bool:
-        return self._everything or bool(lacking(_needs(item)))
+    def _guest_for(self, item: pytest.Item) -> Machine | None:
+        """Return what an item is to run in, None for here."""
+        needs = _needs(item)
+        return vm.machine_for(needs) if self._everything or lacking(needs) else None
 
 
 class There:

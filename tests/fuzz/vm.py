@@ -10,7 +10,7 @@ import shutil
 import sys
 
 from tests.fuzz.__main__ import FOUND, arguments
-from tests.lab.vm import INSTALLED, MISSING, Vm, show
+from tests.lab.vm import UML, Vm, show
 
 _GRACE_S = 600
 """For what has begun when the time is over: a sequence, and shrinking it. A system call takes its time there."""
@@ -19,8 +19,8 @@ _GRACE_S = 600
 def main() -> int:
     """Run; return 0 where nothing differed, 1 where something did or the guest failed."""
     args = arguments()
-    if not INSTALLED:
-        print(f"fuzz: {MISSING}", file=sys.stderr)
+    if not UML.installed:
+        print(f"fuzz: {UML.missing}", file=sys.stderr)
         return 1
     options = ["--seconds", str(args.seconds), "--seed", str(args.seed), "--seeds", str(args.seeds)]
     options += ["--found", "/run/vm/found", *(["--vpp"] if args.vpp else [])]

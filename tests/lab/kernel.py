@@ -14,6 +14,7 @@ _TRIALS = {
     "bond": "ip link add trial type bond",
     "seg6": "ip link set lo up && ip -6 route add 3fff::/64 encap seg6 mode encap segs 3fff:1::1 dev lo",
     "ipip": "ip link add trial type ipip external && ip link add trial6 type ip6tnl external",
+    "vhost": "test -c /dev/vhost-net",
     "rename_up": "ip link set lo up && ip link set lo name trial",
 }
 """Features by name, each with a command that fails where the kernel lacks it. ``rename_up``: a link that is up may be

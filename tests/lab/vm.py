@@ -1,25 +1,24 @@
-"""Another kernel on this machine: user-mode Linux over the machine's own files, for what this kernel lacks.
+"""Another kernel on this machine, over the machine's own files, for what this kernel lacks.
 
-The kernel that development runs on may have neither MPLS routing nor VRFs, VLANs or dummy devices; Debian's
-``user-mode-linux`` (6.1) has them, and boots as an ordinary process in some three seconds. Its root is the machine's
-file system under a layer in memory: everything installed here is installed there, checkout and virtual environment
-too, and nothing that happens there is seen here, but for one folder (``/run/vm`` in the guest). It has one processor,
-a system call costs some hundred times what it costs here, and there is no way out of it: no network but its own.
+The kernel that development runs on may have neither MPLS routing nor VRFs, VLANs or dummy devices, nor vhost-net, which
+VPP's taps need. Two kinds of guest have: user-mode Linux (tests/lab/uml.py) is the light one, QEMU (tests/lab/qemu.py)
+has everything. The root of either is the machine's file system under a layer in memory: everything installed here is
+installed there, checkout and virtual environment too, and nothing that happens there is seen here, but for one folder
+(``/run/vm`` in the guest). There is no way out of it: no network but its own.
 
 Three ways to use it, from the most to the least convenient:
 
-* A test says what it needs of its kernel, ``@pytest.mark.kernel("mpls", "vrf")``, and nothing else: it runs here where
-  this kernel has it, else in a guest that all such tests of the process share (tests/guest.py). ``pytest --vm`` has
-  every test run there.
-* ``python -m tests.lab.vm [--memory 2G] [--seconds 600] COMMAND...`` runs a command, and ends with its status.
+* A test says what it needs of its kernel, ``@pytest.mark.kernel("mpls", "vrf")`` or ``"vhost"``, and nothing else: it
+  runs here where this kernel has it, else in a guest that all such tests of the process share (tests/guest.py).
+  ``pytest --vm`` has every test run in one.
+* ``python -m tests.lab.vm [--qemu] [--memory 2G] [--seconds 600] COMMAND...`` runs a command, and ends with its status.
 * ``with Vm(command) as vm`` is a process like any other: ``vm.stdin``, ``vm.stdout``, ``vm.wait()``.
 
-Labs (tests/lab/lab.py), BIRD, FRR and VPP run in it as they do here. What differs: VPP takes six seconds to start;
-``net.mpls.platform_labels`` is 0 in a new namespace, and ``net.mpls.conf.*.input`` off, as everywhere; modules come by
-themselves where the kernel asks for them, MPLS and tun are there from the start.
+Labs (tests/lab/lab.py), BIRD, FRR and VPP run in it as they do here. Modules come by themselves where the kernel asks
+for them; MPLS, tun and vhost-net are there from the start.
 
 A guest belongs to the process that started it and ends with it, whatever happens to either: it runs in a PID namespace
-whose first process is killed, and with it all that user-mode Linux is made of.
+whose first process is killed, and with it all that the guest is made of.
 """
 
 from __future__ import annotations
@@ -34,23 +33,29 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from tests.lab.lab import PREFIX, CommandFailed, die_with_parent
+from tests.lab.machine import ROOT, Machine
+from tests.lab.qemu import QEMU
+from tests.lab.uml import UML
 
-INSTALLED = shutil.which("linux.uml") is not None
-MISSING = "user-mode-linux is not installed"
+MACHINES = (UML, QEMU)
+"""The lighter one first."""
 
-ROOT = Path(__file__).parents[2]
 _INIT = Path(__file__).with_name("vm_init.sh")
-_MODULES = Path("/usr/lib/uml")
 _MODPROBE = '#!/bin/sh\nexec modprobe -d /run/vm "$@"\n'
-_BOOT_S = 60
 _KEPT_ENV = ("PYTHONPATH", "CI")
+
+
+def machine_for(needs: Collection[str]) -> Machine:
+    """Return the lightest kind of guest that has what a test needs of its kernel; QEMU's kernel lacks nothing."""
+    able = [machine for machine in MACHINES if machine.lacks.isdisjoint(needs)]
+    return next((machine for machine in able if machine.installed), able[-1])
 
 
 class Done(NamedTuple):
@@ -69,22 +74,24 @@ class Vm:
     """
 
     def __init__(
-        self, command: Sequence[str], *, memory: str = "2G", cwd: Path = ROOT, env: Mapping[str, str] | None = None
-    ) -> None:
+        self, command: Sequence[str], *, machine: Machine = UML, memory: str = "", cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-vm-"))
         self._command = command
+        self._machine = machine
         kept = {name: os.environ[name] for name in _KEPT_ENV if name in os.environ}
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in {**kept, **(env or {})}.items())
         (self.folder / "command").write_text(f"cd {shlex.quote(str(cwd))}\n{exports}{shlex.join(command)}\n")
-        (self.folder / "lib").symlink_to(_MODULES)
+        (self.folder / "lib").symlink_to(machine.modules)
         modprobe = self.folder / "modprobe"
         modprobe.write_text(_MODPROBE)
         modprobe.chmod(0o755)
         shutil.copy(_INIT, self.folder / "init")
         (self.folder / "init").chmod(0o755)
-        with (self.folder / "console").open("wb") as console:
+        with (self.folder / "console").open("ab") as console:
             self._popen = subprocess.Popen(
-                _isolated(self._kernel(memory)),
+                _isolated(machine.start(self.folder, memory or machine.memory)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=console,
@@ -96,13 +103,6 @@ class Vm:
         except CommandFailed:
             self.close()
             raise
-
-    def _kernel(self, memory: str) -> list[str]:
-        return [
-            "linux.uml", f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet",
-            f"init={self.folder}/init", f"VM_SCRATCH={self.folder}", f"uml_dir={self.folder}/", "umid=uml",
-            "con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1",
-        ]  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -155,17 +155,18 @@ class Vm:
 
     def _wait_booted(self) -> None:
         """Return when the guest's terminal is one byte for one byte (vm_init.sh says so): what came earlier is lost."""
-        readable, _, _ = select.select([self.stdout], [], [], _BOOT_S)
+        limit_s = self._machine.boot_s
+        readable, _, _ = select.select([self.stdout], [], [], limit_s)
         if not readable or not self.stdout.read(1):
-            raise CommandFailed(self._failure(f"did not boot within {_BOOT_S} s" if not readable else "did not boot"))
+            raise CommandFailed(self._failure("did not boot" if readable else f"did not boot within {limit_s:g} s"))
 
     def _failure(self, how: str) -> str:
         return f"guest {how}: {shlex.join(self._command)}\n{self.console()[-8000:]}"
 
 
-def run(command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 120, memory: str = "2G") -> Done:
+def run(command: Sequence[str], *, machine: Machine = UML, stdin: bytes = b"", timeout_s: float = 120) -> Done:
     """Run a command in a guest of its own to its end. Raises CommandFailed where the guest itself fails."""
-    with Vm(command, memory=memory) as vm:
+    with Vm(command, machine=machine) as vm:
         vm.stdin.write(stdin)
         vm.stdin.flush()
         parts: list[bytes] = []
@@ -179,7 +180,8 @@ def run(command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 120, m
 def _isolated(command: Sequence[str]) -> list[str]:
     """Return the command as the only child of the first process of a PID namespace, which dies with its parent.
 
-    User-mode Linux is several processes, and more for each address space of its guest; none outlives the namespace.
+    User-mode Linux is several processes, and more for each address space of its guest, QEMU has virtiofsd beside it;
+    none outlives the namespace.
     """
     shell = ["sh", "-c", 'ulimit -c 0; "$@"; exit', "sh"]
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *shell, *command]
@@ -187,17 +189,19 @@ def _isolated(command: Sequence[str]) -> list[str]:
 
 def main() -> int:
     """Run a command in a guest; its output is ours, its status, too."""
-    parser = argparse.ArgumentParser(prog="vm", description="Run a command in another kernel (user-mode Linux).")
-    parser.add_argument("--memory", default="2G", help="the guest's memory (2G)")
+    parser = argparse.ArgumentParser(prog="vm", description="Run a command in another kernel on this machine.")
+    parser.add_argument("--qemu", action="store_true", help="in QEMU, not in user-mode Linux")
+    parser.add_argument("--memory", default="", help="the guest's memory (2G, in QEMU 4G)")
     parser.add_argument("--seconds", type=float, default=600, help="how long it may take (600)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND...")
     args = parser.parse_args()
     if not args.command:
         parser.error("which command?")
-    if not INSTALLED:
-        print(f"vm: {MISSING}", file=sys.stderr)
+    machine = QEMU if args.qemu else UML
+    if not machine.installed:
+        print(f"vm: {machine.missing}", file=sys.stderr)
         return 1
-    with Vm(["sh", "-c", 'exec "$@" 2>&1', "sh", *args.command], memory=args.memory) as vm:
+    with Vm(["sh", "-c", 'exec "$@" 2>&1', "sh", *args.command], machine=machine, memory=args.memory) as vm:
         return show(vm, args.seconds)
 
 

@@ -14,7 +14,9 @@ import pytest
 from tests.lab import kernel, vm
 from tests.lab.lab import PREFIX, CommandFailed, run, wait_for
 
-pytestmark = pytest.mark.skipif(not vm.INSTALLED, reason=f"{vm.MISSING}: NOT tested that a guest can be relied on")
+pytestmark = pytest.mark.skipif(
+    not vm.UML.installed, reason=f"{vm.UML.missing}: NOT tested that a guest can be relied on"
+)
 
 EVERY_FEATURE = ("mpls", "vrf", "dummy", "vlan", "bond")
 
