@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
@@ -18,6 +21,9 @@ VPP = [
     pytest.mark.vpp,
     pytest.mark.skipif(not INSTALLED, reason="vpp is not installed: the kernel's cases are NOT tested with it"),
 ]
+
+Mirroring: TypeAlias = Callable[..., AbstractContextManager[Mirror]]
+"""Makes a mirror; takes what ``Mirror`` takes besides where it reads and writes."""
 
 
 class Network(NamedTuple):
@@ -50,15 +56,25 @@ def plane() -> Iterator[VppPlane]:
 
 
 @pytest.fixture(params=["memory", pytest.param("vpp", marks=VPP)])
-def mirror(request: pytest.FixtureRequest, router: Namespace) -> Iterator[Mirror]:
-    """A mirror into memory, and one into a real VPP; there vppctl says at the end whether all is as it should be."""
+def mirroring(request: pytest.FixtureRequest, router: Namespace) -> Mirroring:
+    """Makes mirrors, into memory or into a real VPP; there vppctl says at the end whether all is as it should be."""
     if request.param == "memory":
-        with Mirror(router.name) as mirror:
-            yield mirror
-        return
+        return functools.partial(Mirror, router.name)
     plane: VppPlane = request.getfixturevalue("plane")
-    fib = WatchedVpp(FibEntries(), plane.vpp.api)
-    with Mirror(router.name, pairs=plane.ports, fib=fib, by_host=True) as mirror:
+
+    @contextlib.contextmanager
+    def into_vpp(**options: Any) -> Iterator[Mirror]:
+        fib = WatchedVpp(FibEntries(), plane.vpp.api)
+        with Mirror(router.name, pairs=plane.ports, fib=fib, by_host=True, **options) as mirror:
+            yield mirror
+            mirror.settle()
+            assert plane.differences(router, mirror.ports()) == []
+
+    return into_vpp
+
+
+@pytest.fixture
+def mirror(mirroring: Mirroring) -> Iterator[Mirror]:
+    """A mirror into memory, and one into a real VPP."""
+    with mirroring() as mirror:
         yield mirror
-        mirror.settle()
-        assert plane.differences(router, mirror.ports()) == []

@@ -27,8 +27,8 @@ from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import NO_ENTRY, FibEntries
 from rtagent.vector.keys import TABLE_MAIN, Key
 
-IN_MEMORY = pytest.mark.parametrize("mirror", ["memory"], indirect=True)
-"""For what cannot be told of VPP alike: routes over links that have no port there, encapsulations, path lists so long
+IN_MEMORY = pytest.mark.parametrize("mirroring", ["memory"], indirect=True)
+"""For what cannot be told of VPP alike: routes over links that have no port there, path lists so long
 that vppctl shows shares only. tests/vpp has these cases where VPP has an answer."""
 
 TIMEOUT_S = 30

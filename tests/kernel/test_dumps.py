@@ -13,9 +13,9 @@ from tests.kernel.oracle import disagreements
 MANY = [f"198.18.{n // 256}.{n % 256}/32" for n in range(3000)]
 
 
-def test_an_overflow_ends_exact_and_touches_no_unchanged_prefix(router):
+def test_an_overflow_ends_exact_and_touches_no_unchanged_prefix(router, mirroring):
     router.ip_batch([f"route add {prefix} via 10.0.0.2" for prefix in MANY])
-    with Mirror(router.name, receive_buffer_bytes=4096) as mirror:
+    with mirroring(receive_buffer_bytes=4096) as mirror:
         mirror.settle()
         mirror.take_writes()
         moved = set(MANY[::3])
@@ -27,9 +27,9 @@ def test_an_overflow_ends_exact_and_touches_no_unchanged_prefix(router):
         assert mirror.paths(MANY[0]) == {Path("10.0.1.2", "e1")}
 
 
-def test_an_overflow_that_swallows_withdrawals_removes_them_and_nothing_else(router):
+def test_an_overflow_that_swallows_withdrawals_removes_them_and_nothing_else(router, mirroring):
     router.ip_batch([f"route add {prefix} via 10.0.0.2" for prefix in MANY])
-    with Mirror(router.name, receive_buffer_bytes=4096) as mirror:
+    with mirroring(receive_buffer_bytes=4096) as mirror:
         mirror.settle()
         mirror.take_writes()
         router.ip_batch([f"route del {prefix}" for prefix in MANY[:1000]])
@@ -37,8 +37,8 @@ def test_an_overflow_that_swallows_withdrawals_removes_them_and_nothing_else(rou
         assert sorted(mirror.take_writes()) == sorted(("remove", prefix) for prefix in MANY[:1000])
 
 
-def test_overflow_after_overflow_ends_exact(router):
-    with Mirror(router.name, receive_buffer_bytes=4096) as mirror:
+def test_overflow_after_overflow_ends_exact(router, mirroring):
+    with mirroring(receive_buffer_bytes=4096) as mirror:
         for turn in range(6):
             via = f"10.0.{turn % 3}.2"
             router.ip_batch([f"route replace {prefix} via {via}" for prefix in MANY[turn * 100 : turn * 100 + 500]])
@@ -47,10 +47,10 @@ def test_overflow_after_overflow_ends_exact(router):
         assert mirror.source.in_sync
 
 
-def test_changes_in_the_middle_of_a_dump_end_exact(router):
+def test_changes_in_the_middle_of_a_dump_end_exact(router, mirroring):
     router.ip_batch([f"route add {prefix} via 10.0.0.2" for prefix in MANY])
     router.ip_batch([f"route add {prefix} via 10.0.2.2 metric 50" for prefix in MANY[::2]])
-    with Mirror(router.name) as mirror:
+    with mirroring() as mirror:
         mirror.settle()
         for turn in range(12):
             mirror.source._want({Dump.ROUTES_INET})
@@ -65,9 +65,9 @@ def test_changes_in_the_middle_of_a_dump_end_exact(router):
         assert disagreements(mirror, router) == []
 
 
-def test_while_it_dumps_forwarding_goes_on_unchanged(router):
+def test_while_it_dumps_forwarding_goes_on_unchanged(router, mirroring):
     router.ip_batch([f"route add {prefix} via 10.0.0.2" for prefix in MANY])
-    with Mirror(router.name) as mirror:
+    with mirroring() as mirror:
         mirror.settle()
         mirror.take_writes()
         mirror.source._want(set(Dump))
@@ -75,10 +75,11 @@ def test_while_it_dumps_forwarding_goes_on_unchanged(router):
         assert mirror.take_writes() == []
 
 
-def test_a_dump_that_was_interrupted_is_repeated(router):
+def test_a_dump_that_was_interrupted_is_repeated(router, mirroring):
     """NLM_F_DUMP_INTR: nexthops come between two reads of a dump of nexthops."""
     router.ip_batch([f"nexthop add id {n} via 10.0.0.2 dev e0" for n in range(1, 20_000)])
-    with Mirror(router.name) as mirror:
+    router.ip("route add 198.51.100.0/24 nhid 19999")
+    with mirroring() as mirror:
         rounds = 0
         while not mirror.source.repeated_dumps and rounds < 40:
             mirror.source._want({Dump.NEXTHOPS})
@@ -89,6 +90,10 @@ def test_a_dump_that_was_interrupted_is_repeated(router):
         assert mirror.source.repeated_dumps == 1
         assert len(mirror.store.topology.nexthops) == 19_999 + rounds
         assert mirror.source.in_sync
+        router.ip("nexthop add id 50000 group 19999/20000")
+        router.ip("route replace 198.51.100.0/24 nhid 50000")
+        assert disagreements(mirror, router) == []
+        assert mirror.paths("198.51.100.0/24") == {Path("10.0.0.2", "e0"), Path("10.0.1.2", "e1")}
 
 
 def test_a_restart_with_nothing_changed_writes_nothing(router):

@@ -90,7 +90,6 @@ def test_encapsulations_are_decoded_as_iproute2_reads_them(router, mirror):
     assert mirror.store.topology.nexthops[1].nexthop.encap.text == "ip id 9 src 0.0.0.0 dst 192.0.2.9 ttl 0 tos 0"
 
 
-@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_segments_become_a_policy_that_is_there_as_long_as_a_route_needs_it(router, mirror):
     router.ip(f"route add {P} encap seg6 mode encap segs {','.join(SEGMENTS)} dev e0")
@@ -111,7 +110,6 @@ def test_segments_become_a_policy_that_is_there_as_long_as_a_route_needs_it(rout
     assert encapsulations(mirror) == set()
 
 
-@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_the_source_of_segments_follows_the_addresses(router, mirror):
     router.ip(f"-6 route add {P6} encap seg6 mode encap segs fc00:1::1 dev e0")
@@ -125,7 +123,6 @@ def test_the_source_of_segments_follows_the_addresses(router, mirror):
     assert set(mirror.paths(P6)) == {Path("", policy("2001:db8::1", "fc00:1::1").text)}
 
 
-@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     router.ip(
@@ -137,7 +134,6 @@ def test_plain_and_encapsulating_next_hops_share_a_route(router, mirror):
     assert mirror.paths(P) == {Path("10.0.1.2", "e1", 2), Path("", one), Path("", other, 3)}
 
 
-@IN_MEMORY
 @pytest.mark.kernel("seg6")
 def test_a_route_through_a_nexthop_object_that_encapsulates(router, mirror):
     router.ip(f"-6 nexthop add id 7 encap seg6 mode encap segs {SEGMENTS[0]} dev e0")

@@ -5,9 +5,11 @@
     host ── VPP ──── n0 ──── e0 router: N routes through e0, one through e1 → kernel → rtagent → VPP
       ping ~~~~~~~~~ n1 ──── e1
 
-The kernel drops them without a word about any. Said in the end: the seconds from ``ip link set e0 down`` until the
-kernel was done, and until VPP held none of them by its own count; the pings lost, and the slowest. ``--routes N`` says
-how many routes; the aim is five seconds for a million.
+The kernel drops them without a word about any. VPP runs as it does in production: it polls without a pause, and has a
+worker for the packets, beside the main thread for the API. Said in the end: the seconds from ``ip link set e0 down``
+until the kernel was done, and until VPP held none of them by its own count; the pings lost, the slowest, and the
+longest time without an answer, beside the longest before anything happened. ``--routes N`` says how many routes; the
+aim is five seconds for a million.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import signal
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
+from itertools import pairwise
 
 import pytest
 
@@ -50,7 +53,7 @@ def site(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterato
         add_routes(
             site.router, fed(pytestconfig.getoption("--routes") or ROUTES), gateways(AF_INET, 8), link["ifindex"]
         )
-        site.start(heap="3G", **plugins)
+        site.start(heap="3G", busy=True, workers=1, **plugins)
         site.wait_synced(TIMEOUT_S)
         yield site
 
@@ -67,6 +70,12 @@ def fib_entries(router: Vpp) -> int:
     return sum(int(words[1]) for words in lines if len(words) == 2 and words[0].isdigit() and words[1].isdigit())
 
 
+def longest_gap_ms(said: str) -> float:
+    """Return the longest time between two answers that ``ping -D`` tells of."""
+    answered = [float(text) for text in re.findall(r"^\[([\d.]+)\] .*time=", said, re.MULTILINE)]
+    return 1000 * max(later - earlier for earlier, later in pairwise(answered))
+
+
 def test_a_million_routes_go_with_their_link_and_the_others_go_on(
     site: RoutingSite, pytestconfig: pytest.Config
 ) -> None:
@@ -75,9 +84,10 @@ def test_a_million_routes_go_with_their_link_and_the_others_go_on(
     site.assert_forwards(SURVIVOR)
     before = fib_entries(site.vpp)
     assert before > routes
-    stream = site.host.start("ping", "-i", "0.01", "198.18.1.9", log="ping")
-    stream.wait_for(lambda: stream.text().count("time=") > 20, "pings")
+    stream = site.host.start("ping", "-D", "-i", "0.002", "198.18.1.9", log="ping")
+    stream.wait_for(lambda: stream.text().count("time=") > 500, "pings")
 
+    quiet = stream.text()
     started = time.monotonic()
     site.router.ip("link set e0 down")
     kernel_s = time.monotonic() - started
@@ -87,14 +97,15 @@ def test_a_million_routes_go_with_their_link_and_the_others_go_on(
     vpp_s = time.monotonic() - started
 
     replies = stream.text().count("time=")
-    stream.wait_for(lambda: stream.text().count("time=") > replies + 20, "pings")
+    stream.wait_for(lambda: stream.text().count("time=") > replies + 500, "pings")
     os.kill(stream.pid, signal.SIGINT)
     stream.wait()
     sent, received = (int(text) for text in re.findall(r"(\d+) (?:packets transmitted|received)", stream.text()))
     slowest_ms = max(float(text) for text in re.findall(r"time=([\d.]+) ms", stream.text()))
     print(
         f"{routes} routes: the kernel took {kernel_s:.2f} s, rtagent had agreement after {agent_s:.2f} s, and VPP "
-        f"said so after {vpp_s:.2f} s; {sent - received} of {sent} pings lost, the slowest took {slowest_ms:.0f} ms"
+        f"said so after {vpp_s:.2f} s; {sent - received} of {sent} pings lost, the slowest took {slowest_ms:.1f} ms, "
+        f"{longest_gap_ms(stream.text()):.1f} ms without an answer ({longest_gap_ms(quiet):.1f} ms before)"
     )
     assert before - left >= routes
     assert sent - received <= 1, stream.text()[-500:]  # the last one may be under way when ping is told to end
