@@ -136,11 +136,7 @@ class MqttMembers:
 
         broker = self._broker
         parts = urlsplit(broker.url)
-        tls = None
-        if parts.scheme == "mqtts":
-            tls = ssl.create_default_context(cafile=broker.ca_file)
-            if broker.certificate_file:
-                tls.load_cert_chain(broker.certificate_file, broker.key_file)
+        tls = _tls(broker) if parts.scheme == "mqtts" else None
         return Client(
             parts.path if parts.scheme == "unix" else parts.hostname or "",
             parts.port or (8883 if tls else 1883),
@@ -231,6 +227,19 @@ class MqttMembers:
 
     def _topic(self, kind: str) -> str:
         return f"{self._broker.topic}/{kind}/{self._name[0]}/{self._name[1]}"
+
+
+def _tls(broker: Broker) -> ssl.SSLContext:
+    """Return how to speak TLS. Raises OSError, which names the file."""
+    file = broker.ca_file
+    try:
+        tls = ssl.create_default_context(cafile=file)
+        if broker.certificate_file:
+            file = broker.certificate_file
+            tls.load_cert_chain(broker.certificate_file, broker.key_file)
+    except OSError as error:  # an SSLError is one, and neither names a file
+        raise OSError(error.errno, error.strerror or str(error), file) from error
+    return tls
 
 
 async def _publish(client: Client, topic: str, payload: bytes, *, retain: bool = True) -> None:
