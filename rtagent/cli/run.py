@@ -51,7 +51,7 @@ def _mirror(args: argparse.Namespace, settings: Settings) -> None:
     # Imported here: an agent that just keeps the mesh has no need of numpy, and starts in a tenth of the time.
     from rtagent.agent.agent import Agent
     from rtagent.agent.dataplane import make_sink
-    from rtagent.transport.netlink import netns_path
+    from rtagent.transport.netns import netns_path
 
     if settings.netns is not None and not os.path.exists(netns_path(settings.netns)):
         raise ValueError(f"there is no network namespace {settings.netns}; see ip netns list")

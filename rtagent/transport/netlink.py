@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtagent.transport.netns import visiting
+
 _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK, _NETLINK_ADD_MEMBERSHIP = 11, 12, 1
 _SOL_NETLINK = 270
 _SO_RCVBUFFORCE = 33
 _MSG_TRUNC = 0x20
-_CLONE_NEWNET = 0x40000000
 _HEAD_BYTES = 256
 _MMSGHDR = np.dtype(
     [
@@ -146,31 +147,6 @@ def _resolve(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-def netns_path(netns: str) -> str:
-    """Return the file of a network namespace, given its name (``ip netns``) or a path."""
-    return netns if "/" in netns else f"/run/netns/{netns}"
-
-
 def _open(netns: str | None) -> socket.socket:
-    """Open the socket in a namespace: this thread visits it, nothing else runs meanwhile."""
-    if netns is None:
+    with visiting(netns):
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        there = os.open(netns_path(netns), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(there)
-        finally:
-            os.close(there)
-        try:
-            return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        finally:
-            _setns(home)
-    finally:
-        os.close(home)
-
-
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot enter the network namespace: {os.strerror(number)}")

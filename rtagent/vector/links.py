@@ -48,6 +48,20 @@ class VlanTag(NamedTuple):
     """0 to 4095."""
 
 
+class Tun(NamedTuple):
+    """What a tap or tun device was made as (IFLA_TUN_*). Whether it is persistent, its notification tells too early."""
+
+    is_tap: bool
+    """A tap has frames, a tun has packets."""
+    multi_queue: bool
+    vnet_hdr: bool
+
+    @property
+    def adoptable(self) -> bool:
+        """Whether VPP can be given it (tap_create_if in VPP's tap plugin)."""
+        return self.multi_queue and self.vnet_hdr
+
+
 class Link(NamedTuple):
     """A network interface (RTM_NEWLINK)."""
 
@@ -70,6 +84,9 @@ class Link(NamedTuple):
     """The ethertype of a VLAN's tag, else 0."""
     external: bool = False
     """Whether a tunnel device takes its addresses from the routes (collect metadata, ``encap ip``)."""
+    altnames: tuple[str, ...] = ()
+    """Other names that it is known by (``ip link property``)."""
+    tun: Tun | None = None
 
     @property
     def up(self) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from rtagent.vector.batch import Change, Row
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS
-from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor
+from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor, Tun
 from rtagent.vector.nexthops import Nexthop, NexthopObject
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
-from rtagent.wire.netlink.attributes import Attributes, attributes, u16, u32
+from rtagent.wire.netlink.attributes import Attributes, attribute_spans, attributes, u16, u32
 from rtagent.wire.netlink.encaps import encapsulation
 from rtagent.wire.netlink.rules import decode_rule
 
@@ -39,7 +39,8 @@ def _link(body: bytes) -> Row | None:
     info = attributes(values.get(nl.IFLA_LINKINFO, b""))
     kind = _text(info.get(nl.IFLA_INFO_KIND, b""))
     metadata = nl.IFLA_COLLECT_METADATA.get(kind, 0)
-    data = attributes(info.get(nl.IFLA_INFO_DATA, b"")) if kind in ("vlan", "vrf") or metadata else {}
+    known = kind in ("vlan", "vrf", "tun") or metadata
+    data = attributes(info.get(nl.IFLA_INFO_DATA, b"")) if known else {}
     return Link(
         ifindex,
         _text(values.get(nl.IFLA_IFNAME, b"")),
@@ -54,7 +55,22 @@ def _link(body: bytes) -> Row | None:
         values[nl.IFLA_OPERSTATE][0] if values.get(nl.IFLA_OPERSTATE) else 0,
         int.from_bytes(data.get(nl.IFLA_VLAN_PROTOCOL, b"")[:2], "big") if kind == "vlan" else 0,
         external=_is_external(kind, metadata, data),
+        altnames=_altnames(values.get(nl.IFLA_PROP_LIST, b"")),
+        tun=_tun(data) if kind == "tun" else None,
     )
+
+
+def _altnames(properties: bytes) -> tuple[str, ...]:
+    spans = attribute_spans(properties)
+    return tuple(_text(properties[start:end]) for kind, start, end in spans if kind == nl.IFLA_ALT_IFNAME)
+
+
+def _tun(data: Attributes) -> Tun:
+    def is_set(attribute: int) -> bool:
+        return any(data.get(attribute, b""))
+
+    is_tap = data.get(nl.IFLA_TUN_TYPE, b"")[:1] == bytes((nl.IFF_TAP,))
+    return Tun(is_tap, is_set(nl.IFLA_TUN_MULTI_QUEUE), is_set(nl.IFLA_TUN_VNET_HDR))
 
 
 def _address(body: bytes) -> Row | None:
