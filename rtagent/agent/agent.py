@@ -18,6 +18,7 @@ from rtagent.agent import logs, service
 from rtagent.agent.answers import Answers
 from rtagent.agent.control import ControlServer
 from rtagent.agent.journal import Journal
+from rtagent.agent.link_maker import LinkMaker
 from rtagent.agent.mesh import Mesh
 from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
@@ -33,7 +34,7 @@ from rtagent.wire.toml.schema import SettingsError
 log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 5.0
-_RELOADED = ("pairs", "ignore", "interfaces", "srv6_source", "log_level", "log_format")
+_RELOADED = ("pairs", "taps", "ignore", "interfaces", "srv6_source", "log_level", "log_format")
 """Settings that a reload changes; the others take a restart, which costs forwarding nothing."""
 
 
@@ -74,6 +75,7 @@ class Agent:
         mirror.store.on_links_changed = self._pairs_changed
         mirror.sink.on_ports_changed = self._ports_changed
         mirror.sink.on_object_heard = self._object_heard
+        self._link_maker = LinkMaker(mirror, may_make=self._may_make_links, on_refused=self._pairs_changed)
         self._prober = NeighborProber(mirror.neighbors, netns=settings.netns, decide=self.reconciler.wake)
         self._mesh = Mesh(settings.mesh) if settings.mesh else None
         answers = Answers(mirror, self.source, self.reconciler, config_file, self._mesh)
@@ -97,7 +99,11 @@ class Agent:
                 group.create_task(self._control.run()),
                 group.create_task(self.source.run()),
                 group.create_task(self.reconciler.run()),
-                *([group.create_task(self._prober.run())] if settings.dataplane == "vpp" else []),
+                *(
+                    [group.create_task(self._prober.run()), group.create_task(self._link_maker.run())]
+                    if settings.dataplane == "vpp"
+                    else []
+                ),
                 group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
                 *([group.create_task(self._metrics.run())] if self._metrics else []),
                 *([group.create_task(self._mesh.run())] if self._mesh else []),
@@ -124,6 +130,10 @@ class Agent:
         if self.mirror.join_pairs():
             log.info("pairs.joined", pairs={pair.host: pair.state for pair in self.mirror.pairs[:32]})
             self.reconciler.retry()
+        self._link_maker.wake()
+
+    def _may_make_links(self) -> bool:
+        return self.source.in_sync and self.reconciler.state is SinkState.SYNCED
 
     def _object_heard(self, key: ObjectKey, held: Held | None) -> None:
         self.mirror.object_heard(key, held)
@@ -138,6 +148,7 @@ class Agent:
         """Between two rounds: free what nobody refers to any more, and tell the service manager how we stand."""
         if not self._is_ready and self.source.in_sync and self.reconciler.state is SinkState.SYNCED:
             self._is_ready = True
+            self._link_maker.wake()
             service.notify("READY=1", "STATUS=mirroring")
             log.info("agent.ready", writes=self.reconciler.writes)
         now = time.monotonic()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,7 @@ class Answers:
                 "vpp_socket": settings.vpp_socket,
                 "netns": settings.netns,
                 "pairs": dict(settings.pairs),
+                "taps": asdict(settings.taps),
                 "ignore": list(settings.ignore),
                 "interfaces": settings.interfaces,
                 "srv6_source": settings.srv6_source.hex(),

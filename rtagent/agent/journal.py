@@ -26,13 +26,13 @@ from rtagent.vector.batch import Dump
 from rtagent.vector.fib import FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.links import VlanTag
-from rtagent.vector.ports import Port
+from rtagent.vector.ports import HostLink, Port, PortKind
 from rtagent.wire import journal as wire
 from rtagent.wire.journal import Kind, Record
 
 log = structlog.get_logger()
 
-SETTINGS = ("dataplane", "pairs", "ignore", "interfaces", "srv6_source")
+SETTINGS = ("dataplane", "netns", "pairs", "taps", "ignore", "interfaces", "srv6_source")
 """What of the settings bears on decisions."""
 _END_BYTES = 64
 """Kept free for the record that says that the journal is full."""
@@ -192,10 +192,16 @@ def _for_the_group(path: str, flags: int) -> int:
 
 
 def _fields(port: Port) -> list[Any]:
-    return [port.interface, port.up, port.link_up, port.mac.hex(), port.mtu, port.parent, port.tags]
+    return [
+        port.interface, port.up, port.link_up, port.mac.hex(), port.mtu, port.parent, port.tags, port.kind, port.owner,
+        port.link,
+    ]  # fmt: skip
 
 
 def port_of(name: str, fields: list[Any]) -> Port:
     """Return a port as the journal tells of it."""
-    interface, up, link_up, mac, mtu, parent, tags = fields
-    return Port(name, interface, up, link_up, bytes.fromhex(mac), mtu, parent, tuple(VlanTag(*tag) for tag in tags))
+    interface, up, link_up, mac, mtu, parent, tags, *more = fields  # a journal of an earlier version has no more
+    kind, owner, link = more or (PortKind.PHYSICAL, "", None)
+    stack = tuple(VlanTag(*tag) for tag in tags)
+    host = None if link is None else HostLink(*link)
+    return Port(name, interface, up, link_up, bytes.fromhex(mac), mtu, parent, stack, PortKind(kind), owner, host)

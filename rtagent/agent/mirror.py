@@ -15,8 +15,10 @@ from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Ledger
 from rtagent.core.neighbors import Neighbors
 from rtagent.core.objects import Objects, Wants
+from rtagent.core.pairing import Pairing
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
+from rtagent.core.taps import NO_TAPS, Choice, Making, choose, missing
 from rtagent.sinks.memory import MemoryFib
 from rtagent.vector.fib import FibEntries, FibVector
 from rtagent.vector.keys import Keys
@@ -40,16 +42,27 @@ class Mirror:
         self.ledger = Ledger(self.store.rib, self.store.resolver)
         self.objects = Objects()
         self.pairs: list[Pair] = []
+        self.choice = Choice({}, frozenset(), {})
+        """Which interfaces are to have a link, as of the last joining."""
+        self.refused_links: dict[str, str] = {}
+        """Why the kernel has not got a link that it lacks, by the link's name."""
         self._interfaces = Interfaces(self.store, self.objects)
+        self._pairing = Pairing(self.store, self.objects, settings.netns)
         self.neighbors = Neighbors(self.store, asks=settings.dataplane == "vpp")  # a shadow leaves the kernel alone
         self.objects.own(NeighborKey, self.neighbors.owns)
-        self._wants: tuple[Wants, ...] = (self._interfaces, self.neighbors, EncapObjects(self.store, self.objects))
+        self._wants: tuple[Wants, ...] = (
+            self._interfaces,
+            self._pairing,
+            self.neighbors,
+            EncapObjects(self.store, self.objects),
+        )
         self._found_links: Mapping[str, int] = {}
         self._wants_all = True
 
     def saw_ports(self) -> None:
         """The data plane has just told of its interfaces, after others or we have changed them."""
         self._interfaces.saw_ports({port.interface: port for port in self.sink.ports.values()})
+        self._pairing.saw_ports(self.sink.ports)
 
     def join_pairs(self) -> bool:
         """Join kernel links and data plane interfaces anew; return whether any pair has come, gone or changed."""
@@ -60,18 +73,37 @@ class Mirror:
             self.sink.set_ports(memory_ports(links, wanted))
         if self.settings.dataplane == "memory" and not wanted:
             wanted = {link.name: link.name for link in links if not link.flags & IFF_LOOPBACK}
-        follows = self.settings.interfaces
-        joined = join(topology.links, self.sink.ports, wanted, self._found_links, vlans=follows)
+        follows, ports = self.settings.interfaces, self.sink.ports
+        rules = self.settings.taps if self.settings.dataplane == "vpp" else NO_TAPS
+        self.choice = choose(ports.values(), rules, wanted)
+        tapped = self._pairing.tapped = self.choice.tapped
+        left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
+        joined = join(
+            topology.links, ports, self.choice.hosts, self._found_links,
+            vlans=follows, tapped=tapped, netns=self.settings.netns, refused=self._why_no_links(),
+        )  # fmt: skip
         self.pairs, self._found_links = joined.rows, joined.links
         self._interfaces.ports = joined.ports if follows else {}
+        self._pairing.ports = ports
         self._wants_all = True
-        left_alone = frozenset(link.ifindex for link in links if self.settings.ignores(link.name))
         source = self.settings.srv6_source
         if (joined.interfaces, left_alone, source) == (topology.pairs, topology.left_alone, topology.srv6_source):
             return False
         topology.pairs, topology.left_alone, topology.srv6_source = joined.interfaces, left_alone, source
         self.store.topology_changed()
         return True
+
+    def _why_no_links(self) -> dict[str, str]:
+        if self.sink.can_pair or self.settings.dataplane != "vpp":
+            return self.refused_links
+        return dict.fromkeys(self.choice.hosts, "VPP has no linux_cp plugin, or one of another API")
+
+    def missing_links(self) -> list[Making]:
+        """Return the links that the kernel lacks for the interfaces that are to have one, and can."""
+        if not self.sink.can_pair:
+            return []
+        topology, vlans = self.store.topology, self.settings.interfaces
+        return missing(topology.links, self.sink.ports, self.choice, topology.pairs, vlans=vlans)
 
     def want_objects(self) -> None:
         """Bring what is wanted of the data plane besides routes up to date with the store and the pairs."""

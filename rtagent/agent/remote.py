@@ -71,6 +71,11 @@ class RemoteFib:
         return False
 
     @property
+    def can_pair(self) -> bool:
+        """Whether links of the kernel are taken over: its interfaces are no more than names."""
+        return False
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The interfaces at the time of ``connect``."""
         return self._ports
@@ -94,6 +99,9 @@ class RemoteFib:
     async def wait_lost(self) -> None:
         """Nothing is held open: never returns."""
         await asyncio.Event().wait()
+
+    async def refresh(self) -> None:
+        """They stay what ``connect`` found."""
 
     async def read(self) -> AsyncIterator[FibVector]:
         """Yield every row."""

@@ -22,6 +22,7 @@ from rtagent.core.keytable import Rows
 from rtagent.core.ledger import Decision
 from rtagent.core.rows import key_row
 from rtagent.core.sink import FibSink, Plan
+from rtagent.core.taps import NO_TAPS, TapRules
 from rtagent.sinks.memory import MemoryFib
 from rtagent.sources.intake import Intake
 from rtagent.transport.netlink import Datagrams
@@ -254,7 +255,8 @@ def _settings(before: Settings, record: Record) -> Settings:
     kept = {name: getattr(before, name) for name in Settings.__slots__}
     given = {name: told[name] for name in SETTINGS if name in told}
     source = bytes.fromhex(told.get("srv6_source", ""))  # a journal of an earlier version does not tell it
-    return Settings(**kept | given | {"ignore": tuple(told["ignore"]), "srv6_source": source})
+    taps = TapRules.of(told["taps"]) if "taps" in told else NO_TAPS
+    return Settings(**kept | given | {"ignore": tuple(told["ignore"]), "srv6_source": source, "taps": taps})
 
 
 def _datagrams(record: Record) -> Datagrams:

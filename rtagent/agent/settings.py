@@ -16,6 +16,8 @@ from typing import Any
 
 from rtagent.agent.mesh_schema import MESH
 from rtagent.agent.mesh_settings import MeshSettings
+from rtagent.agent.tap_schema import TAPS
+from rtagent.core.taps import NO_TAPS, TapRules
 from rtagent.wire.toml.lines import Lines
 from rtagent.wire.toml.schema import (
     Key,
@@ -55,6 +57,8 @@ class Settings:
     vpp_socket: str = VPP_SOCKET
     pairs: Mapping[str, str] = field(default_factory=dict)
     """Kernel link name → data plane interface name."""
+    taps: TapRules = NO_TAPS
+    """For which interfaces of the data plane a link is made, and what it is called where ``pairs`` does not say it."""
     ignore: tuple[str, ...] = ()
     """Globs of links whose routes are not mirrored."""
     interfaces: bool = True
@@ -107,8 +111,10 @@ def parse(content: str, file: str = "configuration") -> Settings:
             values["pairs"] = _pairs(reader, table)
         elif name == "mesh":
             values["mesh"] = reader.read((name,), MESH, table)
+        elif name == "taps":
+            values["taps"] = reader.read((name,), TAPS, table)
         elif name not in _SCHEMA:
-            reader.problem((name,), f"unknown table{nearest(name, [*_SCHEMA, 'pairs', 'mesh'])}")
+            reader.problem((name,), f"unknown table{nearest(name, [*_SCHEMA, 'pairs', 'taps', 'mesh'])}")
         else:
             values |= reader.read((name,), Table(_SCHEMA[name]), table) or {}
     if reader.problems:

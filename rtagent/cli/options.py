@@ -9,6 +9,7 @@ from typing import Any
 
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import DEFAULT_CONTROL, DEFAULT_FILE, Settings, load
+from rtagent.core.taps import TapRules
 
 
 def add_control(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,7 @@ async def settings_like_the_agent(args: argparse.Namespace) -> Settings:
                 netns=args.netns or told["netns"],
                 vpp_socket=told["vpp_socket"],
                 pairs=told["pairs"],
+                taps=TapRules.of(told["taps"]),
                 ignore=tuple(told["ignore"]),
                 interfaces=told["interfaces"],
                 srv6_source=bytes.fromhex(told["srv6_source"]),

@@ -54,6 +54,10 @@ class FibSink(Protocol):
         """Whether the connected data plane takes rows by the thousand, not one by one (VPP with our plugin)."""
 
     @property
+    def can_pair(self) -> bool:
+        """Whether the data plane that we were last connected to takes over links of the kernel (VPP with linux_cp)."""
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The data plane's interfaces by name, as they were when we connected; ``wait_lost`` keeps them up to date."""
 
@@ -71,6 +75,9 @@ class FibSink(Protocol):
 
     async def wait_lost(self) -> None:
         """Follow interfaces and objects, and return when the connection is lost."""
+
+    async def refresh(self) -> None:
+        """Read the interfaces anew: afterwards ``ports`` are no older than the call. Raises Disconnected."""
 
     def read(self) -> AsyncIterator[FibVector]:
         """Yield every row of every table that a route may forward by, ours and others', in batches."""

@@ -173,7 +173,7 @@ class Store:
         after = links.get(link.ifindex)
         if before is None and after is None:
             return
-        if before is None or after is None or before.name != after.name:
+        if before is None or after is None or _called(before) != _called(after):
             self.on_links_changed()
             self.topology_changed()
         elif self._encapsulates and (before.master, before.external) != (after.master, after.external):
@@ -297,6 +297,11 @@ def row_key(row: Row) -> RowKey:
             return (row.ifindex,)
         case UnsupportedRoute():
             return (row.family, row.table, row.prefix, row.identity)
+
+
+def _called(link: Link) -> tuple[object, ...]:
+    """Return what pairs are joined by."""
+    return link.name, link.altnames, link.tun
 
 
 def _kept(rows: dict[RowKey, Any], change: Change) -> None:

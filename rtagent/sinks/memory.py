@@ -58,6 +58,11 @@ class MemoryFib:
         return False
 
     @property
+    def can_pair(self) -> bool:
+        """Whether links of the kernel are taken over: its interfaces are no more than names."""
+        return False
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The interfaces that exist."""
         return self._ports
@@ -82,6 +87,9 @@ class MemoryFib:
     async def wait_lost(self) -> None:
         """Return once ``close`` was called."""
         await self._lost.wait()
+
+    async def refresh(self) -> None:
+        """They are what ``set_ports`` said."""
 
     async def read(self) -> AsyncIterator[FibVector]:
         """Yield every row, ours and others'."""

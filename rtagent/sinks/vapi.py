@@ -24,6 +24,7 @@ from rtagent.transport.vapi import VapiStream, open_socket
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.definitions import Messages, MessageTable, hello
 from rtagent.wire.vapi.framing import Framer, Frames
+from rtagent.wire.vapi.retvals import INVALID_VALUE, TRY_AGAIN
 
 _CLIENT_NAME = "rtagent"
 _CONNECT_TIMEOUT_S = 30.0
@@ -141,6 +142,28 @@ class _Dump(_Question):
         self.fetch()
 
 
+class _Get(_Question):
+    """Details until the reply behind them, all of one context."""
+
+    def __init__(self, first: int, details_id: int, reply_id: int) -> None:
+        super().__init__(first, 1)
+        self.details: list[Frames] = []
+        self.reply = b""
+        self._details_id = details_id
+        self._reply_id = reply_id
+
+    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
+        ids = frames.message_id
+        is_reply = ids == self._reply_id
+        if (~is_reply & (ids != self._details_id)).any() or is_reply[:-1].any():
+            raise MalformedMessage(f"answers of kind {set(ids.tolist())}, {self._details_id} is due")
+        self.details.append(frames.take(~is_reply))
+        if is_reply[-1]:
+            self.reply = frames.message(len(frames) - 1)
+            self.answered = True
+            self.done.set_result(None)
+
+
 class VapiClient:
     """One connection, made by ``connect``."""
 
@@ -211,6 +234,27 @@ class VapiClient:
                 rows.extend(self.messages.unpack(details, frames.message(row)) for row in range(len(frames)))
             except MalformedMessage as error:
                 raise self.give_up(error) from None
+        return rows
+
+    async def get(self, name: str, details: str, **fields: Any) -> list[Any]:
+        """Ask for what VPP tells in portions, each ended by a reply with a cursor. Raises Refused or Disconnected."""
+        rows: list[Any] = []
+        cursor, retval, numbers = 0, TRY_AGAIN, self.messages.numbers
+        while retval == TRY_AGAIN:
+            first = self._contexts(1)
+            question = _Get(first, numbers[details], numbers[f"{name}_reply"])
+            self._ask(question, memoryview(self.messages.pack(name, first, cursor=cursor, **fields)))
+            await asyncio.wait([question.done])
+            question.done.result()
+            try:
+                told = [frames.message(row) for frames in question.details for row in range(len(frames))]
+                rows.extend(self.messages.unpack(details, message) for message in told)
+                reply = self.messages.unpack(f"{name}_reply", question.reply)
+            except MalformedMessage as error:
+                raise self.give_up(error) from None
+            cursor, retval = reply.cursor, reply.retval
+        if retval < 0 and not (rows and retval == INVALID_VALUE):  # which says that what was left has gone meanwhile
+            raise Refused(name, retval)
         return rows
 
     async def dump_frames(self, name: str, details: str, **fields: Any) -> AsyncIterator[Frames]:

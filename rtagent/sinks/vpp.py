@@ -27,12 +27,12 @@ from rtagent.core.sink import Disconnected, Plan
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_encaps import VppEncaps
-from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
+from rtagent.sinks.vpp_ports import has_pairing, read_ports
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
-from rtagent.vector.interfaces import OURS, Table
+from rtagent.vector.interfaces import OURS, PairKey, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
@@ -53,9 +53,6 @@ _READ_ROWS = 2_048
 """Few, so that VPP rarely waits for us: what it cannot send it moves about in memory."""
 _LOOKUP_ROWS = 4_096
 
-_MTU_L3 = 0
-_ADMIN_UP, _LINK_UP = 1, 2
-"""IF_STATUS_API_FLAG_*, vnet/interface_types.api."""
 _PORT_EVENT = "sw_interface_event"
 
 _BYTE = np.uint64(8)
@@ -87,6 +84,7 @@ class VppFib:
         self._sources: dict[int, _Source] = {}
         self._own_source = _NO_SOURCE
         self._ports: dict[str, Port] = {}
+        self._can_pair = False
         self._tables: set[tuple[int, int]] = set()
         """(family, VPP's table) of the IP tables that are known to exist."""
         self._in_order = asyncio.Lock()
@@ -100,6 +98,11 @@ class VppFib:
     def bulk(self) -> bool:
         """Whether the VPP that we are connected to has our plugin."""
         return self._client is not None and has_bulk(self._client)
+
+    @property
+    def can_pair(self) -> bool:
+        """Whether the VPP that we were last connected to has linux_cp."""
+        return self._can_pair
 
     @property
     def ports(self) -> Mapping[str, Port]:
@@ -125,6 +128,7 @@ class VppFib:
         await self.close()
         client = self._client = await VapiClient.connect(self._socket_path, [_PORT_EVENT, *LISTENERS])
         try:
+            self._can_pair = has_pairing(client)
             listeners = () if read_only else LISTENERS.values()
             await asyncio.gather(
                 client.call("want_interface_events", enable_disable=1, pid=os.getpid()),
@@ -158,6 +162,10 @@ class VppFib:
                 client.give_up(error)
             except Disconnected:
                 return
+
+    async def refresh(self) -> None:
+        """Read the interfaces anew."""
+        await self._read_ports(self._connected())
 
     async def read(self) -> AsyncIterator[FibVector]:
         """Yield every row of every table, ours and others', as VPP sends them.
@@ -232,6 +240,9 @@ class VppFib:
         self._encaps.written(change, interface)
         if isinstance(change.key, Table):
             await self._read_tables(client)
+        elif isinstance(change.key, PairKey):  # of whose tag VPP tells nobody
+            client.events.append((_PORT_EVENT, b""))
+            client.stirred.set()
         return ObjectAnswer(0, NO_INTERFACE if interface is None else interface)
 
     async def write_all(self, changes: Sequence[ObjectChange]) -> list[ObjectAnswer]:
@@ -308,20 +319,7 @@ class VppFib:
         self._own_source = min(own, default=_NO_SOURCE)
 
     async def _read_ports(self, client: VapiClient) -> None:
-        dump = await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=NO_INTERFACE)
-        ports = {
-            row.interface_name: Port(
-                row.interface_name,
-                row.sw_if_index,
-                up=bool(row.flags & _ADMIN_UP),
-                link_up=bool(row.flags & _LINK_UP),
-                mac=bytes(row.l2_address) if row.sup_sw_if_index == row.sw_if_index else b"",
-                mtu=row.mtu[_MTU_L3],
-                parent=NO_INTERFACE if row.sup_sw_if_index == row.sw_if_index else row.sup_sw_if_index,
-                tags=port_tags(row),
-            )
-            for row in dump
-        }
+        ports = await read_ports(client)
         if ports != self._ports:
             self._ports = ports
             self.on_ports_changed()

@@ -13,6 +13,7 @@ from typing import Protocol
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_interfaces import VppAddresses, VppSettings, VppSubInterfaces, VppTables
 from rtagent.sinks.vpp_neighbors import NeighborWriter, write_neighbors
+from rtagent.sinks.vpp_pairs import VppPairs
 from rtagent.sinks.vpp_sr import VppPolicies
 from rtagent.sinks.vpp_tunnels import VppTunnels
 from rtagent.vector.neighbors import NeighborKey
@@ -55,6 +56,7 @@ WRITERS: tuple[ObjectWriter, ...] = (
     VppPolicies(),
     VppTunnels(),
     VppSettings(),
+    VppPairs(),
     VppAddresses(),
     _NEIGHBORS,
 )

@@ -28,6 +28,12 @@ _POINT_TO_POINT = 0
 _ADMIN_UP = 1
 
 
+def is_our_tunnel(interface: str) -> bool:
+    """Whether an interface is, by its name, a tunnel that we made."""
+    number = interface.removeprefix("ipip")
+    return number != interface and number.isdigit() and 0 <= int(number) - _FIRST_INSTANCE < _INSTANCES
+
+
 class VppTunnels:
     """Reads and writes Tunnel; its value is whether the tunnel is up."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rtagent.vector.links import VlanTag
 from rtagent.vector.objects import Stage
+from rtagent.vector.ports import NO_INTERFACE
 
 OURS = "rtagent"
 """The value of what we made ourselves (a table's name, a sub-interface's tag in VPP), and so may remove."""
@@ -113,6 +114,20 @@ class LinkLocal:
     def stage(self) -> Stage:
         """A setting: IPv6 is on before the first address."""
         return Stage.SETTING
+
+
+@dataclass(frozen=True, slots=True)
+class PairKey:
+    """That packets for the host leave an interface for a link of the kernel, and come from it; a HostLink."""
+
+    interface: int
+    parent: int = NO_INTERFACE
+    """The interface that a sub-interface is of: it has to be paired first."""
+
+    @property
+    def stage(self) -> Stage:
+        """After the settings of its interface and the pair of its parent."""
+        return Stage.PAIR if self.parent == NO_INTERFACE else Stage.SUB_PAIR
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,13 @@ class Stage(IntEnum):
     INTERFACE = 2
     """What routes leave through: tunnels, sub-interfaces. Removed only when no route uses it any more."""
     SETTING = 3
-    ADDRESS = 4
-    NEIGHBOR = 5
-    POLICY = 6
+    PAIR = 4
+    """After the settings: who pairs an interface copies its state, and that must be the link's by then."""
+    SUB_PAIR = 5
+    """Pairs upon pairs."""
+    ADDRESS = 6
+    NEIGHBOR = 7
+    POLICY = 8
 
 
 class ObjectKey(Hashable, Protocol):

@@ -1,6 +1,6 @@
 from rtagent.agent.pairs import Pair, join, memory_ports
-from rtagent.vector.links import ETH_P_8021Q, IFF_LOOPBACK, IFF_UP, Link, VlanTag
-from rtagent.vector.ports import Port
+from rtagent.vector.links import ETH_P_8021Q, IFF_LOOPBACK, IFF_UP, Link, Tun, VlanTag
+from rtagent.vector.ports import HostLink, Port
 
 LO, E0, E1 = Link(1, "lo", IFF_UP | IFF_LOOPBACK), Link(2, "e0", IFF_UP), Link(3, "e1", 0)
 
@@ -60,3 +60,38 @@ def test_a_vlan_upon_a_pair_is_a_pair_by_itself_whatever_its_name():
     assert ({2: 101, 9: 103}, {101, 103}) == (joined.interfaces, set(joined.ports))
     assert Pair("customer", "port0.1234", "up") == joined.rows[1]
     assert {2: 101} == join(links(E0, vlan), ports, {"e0": "port0"}).interfaces
+
+
+TAP = Tun(True, True, True)
+
+
+def test_a_pair_that_the_data_plane_has_joins_whatever_its_link_is_called_and_whether_configured_or_not():
+    ports = PORTS | {"port0": PORTS["port0"]._replace(link=HostLink(2, "tap7"))}
+    tap = E0._replace(name="wan0", tun=TAP)
+    joined = join(links(tap), ports, {})
+    assert ({2: 101}, [Pair("wan0", "port0", "up")]) == (joined.interfaces, joined.rows)
+    assert [Pair("wan0", "port0", "up")] == join(links(tap), ports, {"e0": "port0"}).rows
+    assert {} == join(links(tap), ports, {}, netns="elsewhere").interfaces
+    named = PORTS | {"port0": PORTS["port0"]._replace(link=HostLink(2, "tap7", "/run/netns/elsewhere"))}
+    assert {2: 101} == join(links(tap), named, {}, netns="elsewhere").interfaces
+
+
+def test_a_link_that_was_made_for_an_interface_joins_it_whatever_it_is_called():
+    tap = E0._replace(name="wan0", tun=TAP, altnames=("rtagent.port0",))
+    joined = join(links(tap), PORTS, {"e0": "port0"}, tapped={"port0"})
+    assert ({2: 101}, [Pair("wan0", "port0", "up")]) == (joined.interfaces, joined.rows)
+    assert "no link e0 in the kernel" == join(links(tap), PORTS, {"e0": "port0"}).rows[0].state
+
+
+def test_an_interface_whose_link_is_still_to_be_made_is_left_as_it_is():
+    joined = join({}, PORTS, {"e0": "port0"}, tapped={"port0"})
+    assert ({}, [Pair("e0", "port0", "no link e0 in the kernel")]) == (joined.ports, joined.rows)
+    refused = join({}, PORTS, {"e0": "port0"}, tapped={"port0"}, refused={"e0": "no such device"})
+    assert [Pair("e0", "port0", "link e0 cannot be made: no such device")] == refused.rows
+
+
+def test_a_link_of_the_right_name_is_not_taken_from_the_interface_that_has_it():
+    ports = PORTS | {"port1": PORTS["port1"]._replace(link=HostLink(2, "e0"))}
+    joined = join(links(E0._replace(tun=TAP)), ports, {"e0": "port0"})
+    assert {2: 102} == joined.interfaces
+    assert Pair("e0", "port0", "no link e0 in the kernel") in joined.rows

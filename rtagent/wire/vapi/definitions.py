@@ -121,6 +121,15 @@ REQUIRED = {
 }
 """Every message we send or understand, with the CRC of the definition we know (VPP 26.06)."""
 
+PAIRING = {
+    "lcp_itf_pair_add_del_v3": "40482b80",
+    "lcp_itf_pair_add_del_v3_reply": "c2502663",
+    "lcp_itf_pair_details": "8b5481af",
+    "lcp_itf_pair_get": "f75ba505",
+    "lcp_itf_pair_get_reply": "53b48f5d",
+}
+"""Messages of VPP's linux_cp plugin, without which there are no pairs."""
+
 OPTIONAL = {
     "fibbulk_apply": "4bb78dee",
     "fibbulk_apply_reply": "6284a8ae",
@@ -171,9 +180,8 @@ class MessageTable:
 
     def known(self) -> dict[str, int]:
         """Return the numbers of the messages that this VPP defines as we do."""
-        return {
-            name: self.numbers[name] for name, crc in {**REQUIRED, **OPTIONAL}.items() if self._crcs.get(name) == crc
-        }
+        wanted = {**REQUIRED, **PAIRING, **OPTIONAL}
+        return {name: self.numbers[name] for name, crc in wanted.items() if self._crcs.get(name) == crc}
 
     def differences(self) -> list[str]:
         """Return a sentence for each message we need that this VPP lacks or defines otherwise."""
@@ -199,7 +207,7 @@ class Messages:
         try:
             types, messages = _tables(json.loads(text.rstrip("\0")))
             built: set[str] = set()
-            for name in REQUIRED:
+            for name in self.numbers.keys() & {**REQUIRED, **PAIRING}:
                 if name not in _MEMCLNT:
                     _build_types(messages[name], types, built)
                     self._packers[name] = VPPMessage(name, messages[name])

@@ -5,9 +5,13 @@ from __future__ import annotations
 NO_SUCH_INTERFACE = -2
 NO_SUCH_FIB = -3
 NO_SUCH_ENTRY = -6
+INVALID_VALUE = -7
+UNIMPLEMENTED = -9
 IPV6_NOT_ENABLED = -62
 VALUE_EXISTS = -81
 ENTRY_ALREADY_EXISTS = -116
+TRY_AGAIN = -165
+"""There is more: ask again with the cursor."""
 
 _TEXTS = {
     -1: "Unspecified Error",
@@ -16,9 +20,9 @@ _TEXTS = {
     -4: "No such inner FIB / VRF",
     -5: "No such label",
     NO_SUCH_ENTRY: "No such entry",
-    -7: "Invalid value",
+    INVALID_VALUE: "Invalid value",
     -8: "Invalid value #2",
-    -9: "Unimplemented",
+    UNIMPLEMENTED: "Unimplemented",
     -30: "Feature disabled by configuration",
     -31: "Invalid registration",
     -50: "Next hop not in FIB",
