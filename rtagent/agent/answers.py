@@ -130,6 +130,7 @@ class Answers:
                 reasons.append(f"{counts.refused} {FAMILY_NAMES[family]} neighbours are refused by the data plane")
         if refused := sum(not isinstance(key, NeighborKey) for key in self._mirror.objects.refused):
             reasons.append(f"{refused} settings are refused by the data plane: see rtagent diff")
+        reasons += [f"{port}: {trouble}" for port, trouble in self._mirror.choice.troubles.items()]
         reasons += [f"pair {pair.host}: {pair.state}" for pair in self._mirror.pairs if pair.state not in (UP, DOWN)]
         return reasons + (self._mesh.reasons() if self._mesh else [])
 

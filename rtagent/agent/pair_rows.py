@@ -1,18 +1,19 @@
-"""Pairs in words: each with both of its sides and what differs, as `rtagent interfaces --json` prints them."""
+"""Pairs in words: with both sides and what differs (`rtagent interfaces`), and whose they are (`rtagent pairs`)."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+from rtagent.agent.mirror import Mirror
 from rtagent.agent.pairs import Pair
 from rtagent.core.objects import Objects
 from rtagent.core.rows import Row
 from rtagent.core.store import Store
-from rtagent.vector.interfaces import AdminState, InterfaceAddress, LinkLocal, Mac, Membership, Mtu
+from rtagent.vector.interfaces import OURS, AdminState, InterfaceAddress, LinkLocal, Mac, Membership, Mtu
 from rtagent.vector.keys import AF_INET, TABLE_MAIN
 from rtagent.vector.links import Link
-from rtagent.vector.ports import Port
+from rtagent.vector.ports import Port, PortKind
 
 
 def pair_rows(
@@ -34,6 +35,54 @@ def pair_rows(
             }
         )
     return rows
+
+
+def port_rows(mirror: Mirror, states: Mapping[str, str]) -> list[Row]:
+    """Return a row for each interface of the data plane that could be paired, and for each that is missing.
+
+    ``vpp``, ``type``, ``host`` (None without a link), ``by`` ("rtagent", "others", or "name" where a link of that name
+    stands beside it; None without any), ``chosen`` (whether it is to be paired) and ``state``. ``states`` is what a
+    running agent says of its pairs, by interface.
+    """
+    ports, joined = mirror.sink.ports, {pair.vpp: pair for pair in mirror.pairs}
+    ifindex_of = {interface: ifindex for ifindex, interface in mirror.store.topology.pairs.items()}
+    rows = []
+    for name in sorted({*ports, *joined}):
+        port, pair = ports.get(name), joined.get(name)
+        if pair is None and port is not None and port.kind is PortKind.INTERNAL:
+            continue
+        link = None if port is None else mirror.store.topology.links.get(ifindex_of.get(port.interface, 0))
+        state = states.get(name) or (pair.state if pair else _why_not(mirror, port))
+        by = None if port is None or link is None else _by(port, name in mirror.choice.tapped)
+        if by is None and link is not None:
+            state = f"{link.name} is not paired yet"
+        kind = None if port is None else port.kind.value
+        chosen = pair is not None or name in mirror.choice.troubles
+        host = link.name if link else None
+        rows.append({"vpp": name, "type": kind, "host": host, "by": by, "chosen": chosen, "state": state})
+    return rows
+
+
+def _by(port: Port, tapped: bool) -> str | None:
+    if port.link is not None:
+        return OURS if port.link.owner == OURS else "others"
+    return None if tapped else "name"
+
+
+def _why_not(mirror: Mirror, port: Port | None) -> str:
+    if port is None:
+        return "it is gone"
+    if trouble := mirror.choice.troubles.get(port.name):
+        return trouble
+    if port.link is not None:
+        where = f"network namespace {port.link.netns}" if port.link.netns else "VPP's own network namespace"
+        return f"others paired it with {port.link.name} in {where}, which is not the one that is mirrored"
+    if port.kind is not PortKind.SUB:
+        return "neither [taps] nor [[pairs]] choose it"
+    parent = next((each for each in mirror.sink.ports.values() if each.interface == port.parent), None)
+    if not port.tags:
+        return "it does not match its tags exactly, so it cannot have addresses (vppctl: exact-match)"
+    return f"{parent.name if parent else 'its parent'} is not paired, or has no VLAN of these tags"
 
 
 def _link_row(store: Store, link: Link) -> Row:

@@ -343,14 +343,3 @@ def slices(rows: Rows | None, size: int) -> Iterator[Rows]:
     everything = np.arange(size, dtype=np.int32) if rows is None else rows
     for start in range(0, len(everything), _SLICE_ROWS):
         yield everything[start : start + _SLICE_ROWS]
-
-
-async def remove_all(ledger: Ledger, store: Store, sink: FibSink) -> int:
-    """Remove every row of ours from the data plane; return how many rows were removed."""
-    rows = np.flatnonzero(ledger.installed[: store.rib.table.size] >= 0).astype(np.int32)
-    removed = 0
-    for start in range(0, len(rows), _SLICE_ROWS):
-        keys = store.rib.table.keys.take(rows[start : start + _SLICE_ROWS])
-        retval = await sink.apply(Plan(keys, np.full(len(keys), -1, np.int32)))
-        removed += int(np.count_nonzero(retval == 0))
-    return removed

@@ -15,7 +15,7 @@ import numpy as np
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import read_only_sink
 from rtagent.agent.mirror import Mirror
-from rtagent.agent.pair_rows import pair_rows
+from rtagent.agent.pair_rows import pair_rows, port_rows
 from rtagent.agent.settings import Settings
 from rtagent.core.compare import Comparison
 from rtagent.core.explain import Explanation, Held, Step
@@ -69,10 +69,16 @@ async def interfaces(settings: Settings) -> list[Row]:
         return pair_rows(mirror.store, mirror.pairs, mirror.sink.ports, mirror.objects, differing)
 
 
+async def pairs(settings: Settings) -> list[Row]:
+    """Return the data plane's interfaces, and how each is paired or why not. Raises as ``interfaces`` does."""
+    async with _looking(settings) as (mirror, _):
+        return port_rows(mirror, await _told_states(settings.control))
+
+
 async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:
     """Return the chain of one destination. Raises OSError where the kernel cannot be read."""
     mirror = Mirror(settings, read_only_sink)
-    await _source(mirror).snapshot()
+    await source_of(mirror).snapshot()
     held, trouble = None, ""
     try:
         await mirror.sink.connect(read_only=True)
@@ -91,7 +97,7 @@ async def _looking(settings: Settings) -> AsyncIterator[tuple[Mirror, KernelSour
     """Yield a mirror of the moment, and its source, which goes on following the kernel."""
     mirror = Mirror(settings, read_only_sink)
     await mirror.sink.connect(read_only=True)
-    source = _source(mirror)
+    source = source_of(mirror)
     try:
         async with asyncio.TaskGroup() as group:
             following = group.create_task(source.run())
@@ -103,7 +109,8 @@ async def _looking(settings: Settings) -> AsyncIterator[tuple[Mirror, KernelSour
         await mirror.sink.close()
 
 
-def _source(mirror: Mirror) -> KernelSource:
+def source_of(mirror: Mirror) -> KernelSource:
+    """Return the kernel that a mirror is of."""
     settings = mirror.settings
     return KernelSource(
         mirror.store, mirror.groups, netns=settings.netns, receive_buffer_bytes=settings.receive_buffer_bytes
@@ -171,6 +178,15 @@ async def _refused(control: str) -> dict[str, str]:
         return {row["object"]: row["reason"] async for message in ask(control, "refused") for row in message["rows"]}
     except (Unreachable, RequestRefused):
         return {}
+
+
+async def _told_states(control: str) -> dict[str, str]:
+    """Return how the running agent's pairs stand, by interface; nothing where no agent is running."""
+    try:
+        told = [message["status"]["pairs"] async for message in ask(control, "status")]
+    except (Unreachable, RequestRefused):
+        return {}
+    return {row["vpp"]: row["state"] for rows in told for row in rows}
 
 
 async def _rejected(control: str) -> dict[Key, str]:

@@ -1,4 +1,4 @@
-"""rtagent flush: take our rows out of VPP, which nothing else ever does."""
+"""rtagent flush: take what is ours out of VPP, which nothing else ever does."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ import sys
 
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import make_sink
+from rtagent.agent.flushing import Ours, ours, remove
 from rtagent.agent.mirror import Mirror
-from rtagent.agent.reconciler import remove_all
 from rtagent.agent.settings import Settings
+from rtagent.agent.snapshot import source_of
 from rtagent.cli import options, output
 
 NAME = "flush"
-HELP = "remove every row that is ours from VPP"
-DESCRIPTION = """Remove every row of rtagent's own source from VPP; rows of others stay. Asks first. Not while an agent
-is running: it would put them back."""
+HELP = "remove everything that is ours from VPP"
+DESCRIPTION = """Remove from VPP every row of rtagent's own source, the addresses and tables of paired interfaces, and
+the tables, tunnels, policies and sub-interfaces that rtagent made; what others made stays. Pairs that rtagent made
+stay, too, unless --pairs is given: the kernel's links go with them. Asks first. Not while an agent is running: it would
+put everything back."""
 EXAMPLES = """examples:
   systemctl stop rtagent && rtagent flush
-  rtagent flush --yes
+  rtagent flush --pairs --yes                        taps and VLANs, with all that is configured on them
 
-exit status: 0 removed; 1 not removed (the answer was no, or VPP refused a row); 2 trouble"""
+exit status: 0 removed; 1 not removed (the answer was no, or VPP refused something); 2 trouble"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--pairs", action="store_true", help="pairs that rtagent made, and the kernel's links of them")
     options.add_json(parser)
     options.add_config(parser)
     options.add_control(parser)
@@ -47,25 +51,33 @@ async def _flush(args: argparse.Namespace) -> int:
     await mirror.sink.connect()
     try:
         with output.working("reading VPP"):
+            await source_of(mirror).snapshot()
+            mirror.join_pairs()
             await mirror.load()
-        count = int((mirror.ledger.installed[: mirror.store.rib.table.size] >= 0).sum())
-        if count and not args.yes and not _agreed(count, settings):
+            mirror.objects.load(await mirror.sink.objects())
+        held = ours(mirror.store, mirror.ledger, mirror.objects, pairs=args.pairs)
+        if (len(held.rows) or held.objects) and not args.yes and not _agreed(held, settings):
             return 1
         with output.working("removing"):
-            removed = await remove_all(mirror.ledger, mirror.store, mirror.sink)
+            removed = await remove(mirror.store, mirror.sink, held)
     finally:
         await mirror.sink.close()
+    rows, objects = len(held.rows), len(held.objects)
     if args.json:
-        output.print_json({"held": count, "removed": removed})
+        told = {"held": rows, "removed": removed.rows, "objects": objects, "removed_objects": removed.objects}
+        output.print_json(told | {"kept_pairs": held.kept_pairs})
     else:
-        print(f"removed {removed} of {count} rows")
-    return 0 if removed == count else 1
+        print(f"removed {removed.rows} of {rows} rows, {removed.objects} of {objects} settings")
+        if held.kept_pairs:
+            print(f"{held.kept_pairs} pairs of ours stay; rtagent flush --pairs removes them")
+    return 0 if (removed.rows, removed.objects) == (rows, objects) else 1
 
 
-def _agreed(count: int, settings: Settings) -> bool:
+def _agreed(held: Ours, settings: Settings) -> bool:
+    what = f"{len(held.rows)} rows and {len(held.objects)} settings"
     if not sys.stdin.isatty():
-        raise ValueError(f"{count} rows would be removed, and there is no terminal to ask on; say --yes")
-    answer = input(f"Remove {count} rows from VPP at {settings.vpp_socket}? Traffic to them stops. [y/N] ")
+        raise ValueError(f"{what} would be removed, and there is no terminal to ask on; say --yes")
+    answer = input(f"Remove {what} from VPP at {settings.vpp_socket}? Traffic that needs them stops. [y/N] ")
     return answer.strip().lower() in ("y", "yes")
 
 

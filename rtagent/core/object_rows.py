@@ -15,6 +15,7 @@ from rtagent.vector.interfaces import (
     Mac,
     Membership,
     Mtu,
+    PairKey,
     SubInterface,
     Table,
     TakesLabels,
@@ -23,6 +24,7 @@ from rtagent.vector.keys import FAMILY_NAMES
 from rtagent.vector.links import ETH_P_8021AD, VlanTag
 from rtagent.vector.neighbors import NeighborKey, NeighborLimitKey
 from rtagent.vector.objects import ObjectKey
+from rtagent.vector.ports import HostLink
 
 
 def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
@@ -47,6 +49,8 @@ def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
             return f"{_name(key.interface, interfaces)} labelled packets"
         case LinkLocal():
             return f"{_name(key.interface, interfaces)} link-local address"
+        case PairKey():
+            return f"{_name(key.interface, interfaces)} pair"
         case NeighborKey():
             return f"{_name(key.interface, interfaces)} neighbour {ipaddress.ip_address(key.address)}"
         case NeighborLimitKey():
@@ -67,6 +71,8 @@ def value_text(key: ObjectKey, value: object | None) -> str | None:
             return str(ipaddress.IPv6Address(value))
         case TakesLabels(), _:
             return "taken"
+        case PairKey(), HostLink():
+            return f"{value.name} (ifindex {value.ifindex})"
         case InterfaceAddress(), _:
             return "present"
     return str(value)
@@ -93,7 +99,7 @@ def differing_objects(
     """
     rows = []
     for key in objects.unsettled():
-        if not isinstance(key, KINDS):
+        if not isinstance(key, (*KINDS, PairKey)):
             continue  # neighbours come and go by themselves
         text = object_text(key, interfaces)
         wanted, held = objects.wanted.get(key), objects.held.get(key)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from rtagent.agent import reconciler as loop
-from rtagent.agent.reconciler import Reconciler, SinkState, remove_all
+from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.core.objects import Objects
 from rtagent.core.rows import Rows
 from rtagent.vector.fib import FibEntry, FibKind
@@ -154,18 +154,6 @@ def test_foreign_rows_shadow_ours_and_are_never_written(world):
         assert world.writes() == [(P, True)]
 
     world.run(scenario)
-
-
-def test_everything_of_ours_is_removed_and_nothing_else(world):
-    async def scenario():
-        world.fib.add_foreign(Key.parse(R), FibEntry(FibKind.OTHER), CLI)
-        world.kernel(Route(P, A), Route(Q, A))
-        await world.settled()
-
-    world.run(scenario)
-    asyncio.run(world.fib.connect())
-    assert asyncio.run(remove_all(world.ledger, world.store, world.fib)) == 2
-    assert sorted(world.writes()) == [(P, False), (Q, False)]
 
 
 class Tunnel(NamedTuple):

@@ -1,0 +1,71 @@
+"""Takes what is ours out of the data plane: rows, then objects, what others stand on last.
+
+Which objects are ours, the loop's own owners say (core/objects.py). Left as they are: whether an interface is up, its
+MTU and its hardware address, which are somebody's in any case; and, unless they are asked for, pairs with the
+sub-interfaces that are paired, for the kernel's links go with them, and every session over these.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from rtagent.core.keytable import Rows
+from rtagent.core.ledger import Ledger
+from rtagent.core.objects import Objects
+from rtagent.core.sink import FibSink, Plan
+from rtagent.core.store import Store
+from rtagent.vector.fib import NO_ENTRY
+from rtagent.vector.interfaces import AdminState, PairKey, SubInterface
+from rtagent.vector.objects import ObjectChange, Stage
+
+_SLICE_ROWS = 16_384
+
+
+class Ours(NamedTuple):
+    """What the data plane holds of us."""
+
+    rows: Rows
+    objects: list[ObjectChange]
+    """Removals, in their order."""
+    kept_pairs: int
+
+
+class Removed(NamedTuple):
+    """How much was removed."""
+
+    rows: int
+    objects: int
+
+
+def ours(store: Store, ledger: Ledger, objects: Objects, *, pairs: bool) -> Ours:
+    """Return what is ours, ``pairs`` included or not. Of the objects none is wanted; their owners know the pairs."""
+    rows = np.flatnonzero(ledger.installed[: store.rib.table.size] >= 0).astype(np.int32)
+    paired = {key.interface for key in objects.held if isinstance(key, PairKey)}
+    of_stage: dict[Stage, list[ObjectChange]] = defaultdict(list)
+    kept_pairs = 0
+    for key in objects.unsettled():
+        held = objects.held[key]
+        if isinstance(key, AdminState):
+            continue
+        if not pairs and (isinstance(key, PairKey) or (isinstance(key, SubInterface) and held.interface in paired)):
+            kept_pairs += isinstance(key, PairKey)
+            continue
+        of_stage[key.stage].append(ObjectChange(key, held.value, None, held.interface))
+    changes = [change for stage in sorted(of_stage, reverse=True) for change in of_stage[stage]]
+    return Ours(rows, changes, kept_pairs)
+
+
+async def remove(store: Store, sink: FibSink, held: Ours) -> Removed:
+    """Remove it; return how much of it the data plane let go of. Raises Disconnected."""
+    keys = store.rib.table.keys
+    rows = objects = 0
+    for start in range(0, len(held.rows), _SLICE_ROWS):
+        some = keys.take(held.rows[start : start + _SLICE_ROWS])
+        retval = await sink.apply(Plan(some, np.full(len(some), NO_ENTRY, np.int32)))
+        rows += int(np.count_nonzero(retval == 0))
+    for change in held.objects:
+        objects += (await sink.write(change)).retval == 0
+    return Removed(rows, objects)
