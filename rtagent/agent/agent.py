@@ -34,7 +34,7 @@ from rtagent.wire.toml.schema import SettingsError
 log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 5.0
-_RELOADED = ("pairs", "taps", "ignore", "interfaces", "srv6_source", "log_level", "log_format")
+_RELOADED = ("pairs", "taps", "ignore", "interfaces", "punt", "srv6_source", "log_level", "log_format")
 """Settings that a reload changes; the others take a restart, which costs forwarding nothing."""
 
 

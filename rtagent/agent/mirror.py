@@ -16,6 +16,7 @@ from rtagent.core.ledger import Ledger
 from rtagent.core.neighbors import Neighbors
 from rtagent.core.objects import Objects, Wants
 from rtagent.core.pairing import Pairing
+from rtagent.core.punt import Punting
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
 from rtagent.core.taps import NO_TAPS, Choice, Making, choose, missing
@@ -48,11 +49,13 @@ class Mirror:
         """Why the kernel has not got a link that it lacks, by the link's name."""
         self._interfaces = Interfaces(self.store, self.objects)
         self._pairing = Pairing(self.store, self.objects, settings.netns)
+        self.punting = Punting(self.store, self.objects)
         self.neighbors = Neighbors(self.store, asks=settings.dataplane == "vpp")  # a shadow leaves the kernel alone
         self.objects.own(NeighborKey, self.neighbors.owns)
         self._wants: tuple[Wants, ...] = (
             self._interfaces,
             self._pairing,
+            self.punting,
             self.neighbors,
             EncapObjects(self.store, self.objects),
         )
@@ -61,8 +64,10 @@ class Mirror:
 
     def saw_ports(self) -> None:
         """The data plane has just told of its interfaces, after others or we have changed them."""
-        self._interfaces.saw_ports({port.interface: port for port in self.sink.ports.values()})
+        ports = {port.interface: port for port in self.sink.ports.values()}
+        self._interfaces.saw_ports(ports)
         self._pairing.saw_ports(self.sink.ports)
+        self.punting.saw_ports(ports)
 
     def join_pairs(self) -> bool:
         """Join kernel links and data plane interfaces anew; return whether any pair has come, gone or changed."""
@@ -83,8 +88,9 @@ class Mirror:
             vlans=follows, tapped=tapped, netns=self.settings.netns, refused=self._why_no_links(),
         )  # fmt: skip
         self.pairs, self._found_links = joined.rows, joined.links
-        self._interfaces.ports = joined.ports if follows else {}
+        self._interfaces.ports = self.punting.ports = joined.ports if follows else {}
         self._pairing.ports = ports
+        self.punting.settings, self.punting.plugins = self.settings.punt, self.sink.plugins
         self._wants_all = True
         source = self.settings.srv6_source
         if (joined.interfaces, left_alone, source) == (topology.pairs, topology.left_alone, topology.srv6_source):

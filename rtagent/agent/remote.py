@@ -66,6 +66,11 @@ class RemoteFib:
         return self._own_source
 
     @property
+    def plugins(self) -> frozenset[str]:
+        """Whoever only reads punts nothing."""
+        return frozenset()
+
+    @property
     def bulk(self) -> bool:
         """Whether rows are written in bulk: none is written here."""
         return False

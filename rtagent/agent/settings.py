@@ -16,7 +16,9 @@ from typing import Any
 
 from rtagent.agent.mesh_schema import MESH
 from rtagent.agent.mesh_settings import MeshSettings
+from rtagent.agent.punt_schema import PUNT
 from rtagent.agent.tap_schema import TAPS
+from rtagent.core.punt_settings import PuntSettings
 from rtagent.core.taps import NO_TAPS, TapRules
 from rtagent.wire.toml.lines import Lines
 from rtagent.wire.toml.schema import (
@@ -40,6 +42,7 @@ from rtagent.wire.toml.schema import (
 DEFAULT_FILE = Path("/etc/rtagent/rtagent.toml")
 DEFAULT_CONTROL = "/run/rtagent/control.sock"
 VPP_SOCKET = "/run/vpp/api.sock"
+VPP_STATS_SOCKET = "/run/vpp/stats.sock"
 """Where VPP of the packages listens."""
 
 _IFNAMSIZ = 16
@@ -55,6 +58,7 @@ class Settings:
     dataplane: str = "vpp"
     """``none``: nothing is mirrored, for an agent that only keeps the mesh."""
     vpp_socket: str = VPP_SOCKET
+    vpp_stats_socket: str = VPP_STATS_SOCKET
     pairs: Mapping[str, str] = field(default_factory=dict)
     """Kernel link name → data plane interface name."""
     taps: TapRules = NO_TAPS
@@ -63,6 +67,7 @@ class Settings:
     """Globs of links whose routes are not mirrored."""
     interfaces: bool = True
     """Whether the data plane's interfaces follow the links that they are paired with, not only routes."""
+    punt: PuntSettings = field(default_factory=PuntSettings)
     srv6_source: bytes = b""
     """The packed source of segment routing headers; empty: as the kernel chooses it."""
     netns: str | None = None
@@ -109,12 +114,10 @@ def parse(content: str, file: str = "configuration") -> Settings:
     for name, table in given.items():
         if name == "pairs":
             values["pairs"] = _pairs(reader, table)
-        elif name == "mesh":
-            values["mesh"] = reader.read((name,), MESH, table)
-        elif name == "taps":
-            values["taps"] = reader.read((name,), TAPS, table)
+        elif name in _TABLES:
+            values[name] = reader.read((name,), _TABLES[name], table)
         elif name not in _SCHEMA:
-            reader.problem((name,), f"unknown table{nearest(name, [*_SCHEMA, 'pairs', 'taps', 'mesh'])}")
+            reader.problem((name,), f"unknown table{nearest(name, [*_SCHEMA, *_TABLES, 'pairs'])}")
         else:
             values |= reader.read((name,), Table(_SCHEMA[name]), table) or {}
     if reader.problems:
@@ -184,10 +187,13 @@ def inet6_source(value: Any) -> bytes:
     return address.packed
 
 
+_TABLES = {"mesh": MESH, "punt": PUNT, "taps": TAPS}
+"""Tables that become one value each."""
 _SCHEMA: dict[str, dict[str, Key]] = {
     "dataplane": {
         "kind": Key("dataplane", one_of("vpp", "memory", "none"), '"vpp", "memory" or "none"'),
         "socket": Key("vpp_socket", socket_path, f'an absolute path, such as "{VPP_SOCKET}"'),
+        "stats_socket": Key("vpp_stats_socket", socket_path, f'an absolute path, such as "{VPP_STATS_SOCKET}"'),
     },
     "mirror": {
         "interfaces": Key("interfaces", boolean, "true or false"),

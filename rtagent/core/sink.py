@@ -58,6 +58,10 @@ class FibSink(Protocol):
         """Whether the data plane that we were last connected to takes over links of the kernel (VPP with linux_cp)."""
 
     @property
+    def plugins(self) -> frozenset[str]:
+        """The plugins of the connected data plane that punting depends on or suffers from, by VPP's names."""
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The data plane's interfaces by name, as they were when we connected; ``wait_lost`` keeps them up to date."""
 

@@ -63,6 +63,11 @@ class MemoryFib:
         return False
 
     @property
+    def plugins(self) -> frozenset[str]:
+        """Those of a VPP that can do all that is asked of it."""
+        return frozenset(("linux_cp", "policer"))
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """The interfaces that exist."""
         return self._ports

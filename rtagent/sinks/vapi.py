@@ -210,7 +210,7 @@ class VapiClient:
             raise
         return client
 
-    async def call(self, name: str, **fields: Any) -> Any:
+    async def call(self, name: str, /, **fields: Any) -> Any:
         """Ask a question with one answer and return it. Raises Refused or Disconnected."""
         replies: list[Any] = []
 
@@ -226,7 +226,7 @@ class VapiClient:
             raise Refused(name, replies[0].retval)
         return replies[0]
 
-    async def dump(self, name: str, details: str, **fields: Any) -> list[Any]:
+    async def dump(self, name: str, details: str, /, **fields: Any) -> list[Any]:
         """Ask for a dump and return its details; for what comes in dozens. Raises Disconnected."""
         rows: list[Any] = []
         async for frames in self.dump_frames(name, details, **fields):
@@ -257,7 +257,7 @@ class VapiClient:
             raise Refused(name, retval)
         return rows
 
-    async def dump_frames(self, name: str, details: str, **fields: Any) -> AsyncIterator[Frames]:
+    async def dump_frames(self, name: str, details: str, /, **fields: Any) -> AsyncIterator[Frames]:
         """Ask for a dump and yield its details as they come, many at a time. Raises Disconnected."""
         first = self._contexts(2)
         numbers = self.messages.numbers

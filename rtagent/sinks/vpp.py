@@ -30,7 +30,9 @@ from rtagent.sinks.vpp_encaps import VppEncaps
 from rtagent.sinks.vpp_labels import VppLabels
 from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
+from rtagent.sinks.vpp_plugins import plugins
 from rtagent.sinks.vpp_ports import has_pairing, read_ports
+from rtagent.sinks.vpp_punt import make_source
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, PairKey, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
@@ -105,6 +107,11 @@ class VppFib:
         return self._can_pair
 
     @property
+    def plugins(self) -> frozenset[str]:
+        """The plugins of the VPP that we are connected to, those that concern us."""
+        return frozenset() if self._client is None else plugins(self._client.messages.offered)
+
+    @property
     def ports(self) -> Mapping[str, Port]:
         """VPP's interfaces by name, as last heard."""
         return self._ports
@@ -134,6 +141,7 @@ class VppFib:
                 client.call("want_interface_events", enable_disable=1, pid=os.getpid()),
                 *(listener.subscribe(client) for listener in listeners),
                 self._find_source(client, make=not read_only),
+                *(() if read_only else (make_source(client),)),
                 self._read_ports(client),
                 self._read_tables(client),
                 self._encaps.learn(client),

@@ -25,7 +25,7 @@ from rtagent.wire.vapi.bulk import (
     encode_read,
     rows_per_message,
 )
-from rtagent.wire.vapi.definitions import OPTIONAL
+from rtagent.wire.vapi.definitions import BULK
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.paths import PathLists
 
@@ -35,7 +35,7 @@ _ROWS = 8192
 
 def has_bulk(client: VapiClient) -> bool:
     """Whether this VPP has the plugin, in the version that we know."""
-    return OPTIONAL.keys() <= client.messages.numbers.keys()
+    return BULK.keys() <= client.messages.numbers.keys()
 
 
 async def write_bulk(

@@ -12,9 +12,13 @@ from typing import Protocol
 
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_interfaces import VppAddresses, VppSettings, VppSubInterfaces, VppTables
+from rtagent.sinks.vpp_multicast import VppMulticast
 from rtagent.sinks.vpp_neighbors import NeighborWriter, write_neighbors
 from rtagent.sinks.vpp_pairs import VppPairs
+from rtagent.sinks.vpp_policer import VppPuntExempt, VppPuntPolicer
+from rtagent.sinks.vpp_punt import VppFrames, VppLocalAddresses
 from rtagent.sinks.vpp_sr import VppPolicies
+from rtagent.sinks.vpp_takes_inet import VppTakesInet
 from rtagent.sinks.vpp_tunnels import VppTunnels
 from rtagent.vector.neighbors import NeighborKey
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
@@ -58,6 +62,12 @@ WRITERS: tuple[ObjectWriter, ...] = (
     VppSettings(),
     VppPairs(),
     VppAddresses(),
+    VppTakesInet(),
+    VppMulticast(),
+    VppLocalAddresses(),
+    VppFrames(),
+    VppPuntPolicer(),
+    VppPuntExempt(),
     _NEIGHBORS,
 )
 """In no order: the stages of the keys say what is written first."""

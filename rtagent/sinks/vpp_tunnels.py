@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from rtagent.sinks.vapi import Refused, VapiClient
+from rtagent.sinks.vpp_takes_inet import take_inet
 from rtagent.vector.encaps import Tunnel
 from rtagent.vector.keys import TABLE_MAIN
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
@@ -52,10 +53,9 @@ class VppTunnels:
         """Make a tunnel and set it up, or remove it."""
         tunnel = change.key
         assert isinstance(tunnel, Tunnel)
+        interface: int | None
         if change.before is not None:
             interface = (await _ours(client)).get(tunnel)
-            if interface is None and change.after is not None:
-                raise Refused("ipip_tunnel_dump", NO_SUCH_ENTRY)
         else:
             made = await client.call("ipip_add_tunnel", tunnel=_fields(tunnel))
             interface = made.sw_if_index
@@ -63,7 +63,9 @@ class VppTunnels:
             if interface is not None:
                 await client.call("ipip_del_tunnel", sw_if_index=interface)
             return None
-        await client.call("sw_interface_ip4_enable_disable", sw_if_index=interface, enable=True)
+        if interface is None:
+            raise Refused("ipip_tunnel_dump", NO_SUCH_ENTRY)
+        await take_inet(client, interface)
         try:
             await client.call("sw_interface_ip6_enable_disable", sw_if_index=interface, enable=True)
         except Refused as refused:

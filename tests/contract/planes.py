@@ -18,6 +18,8 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import NAME, built, counters
 from tests.lab.vpp import Vpp
 
+_PUNTING = ("linux_cp", "tap", "policer")
+"""Plugins of VPP that hand packets to the host, and limit them."""
 GATEWAY = bytes((10, 0, 0, 9))
 
 
@@ -59,7 +61,7 @@ class MemoryPlane:
 
 class FakePlane:
     def __init__(self, path: str) -> None:
-        self.fake = FakeVpp(path)
+        self.fake = FakeVpp(path, punts=True)
 
     async def start(self) -> None:
         await self.fake.start()
@@ -92,7 +94,7 @@ class VppPlane:
             lab.veth(router, f"e{number}", peer, f"e{number}")
         self._plugin = plugin
         extra, path = ((NAME,), built()) if plugin else ((), None)
-        self.vpp = Vpp(lab, router, plugins=extra, plugin_path=path, trace_items=1 << 20, workers=workers)
+        self.vpp = Vpp(lab, router, plugins=(*_PUNTING, *extra), plugin_path=path, trace_items=1 << 20, workers=workers)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)

@@ -90,9 +90,6 @@ class FakeEncaps:
             for interface, made in self.tunnels.items()
         )  # fmt: skip
 
-    def _sw_interface_ip4_enable_disable(self, request: Any) -> bytes:
-        return self._pack("sw_interface_ip4_enable_disable_reply", request)
-
 
 def _address(address: Any) -> dict[str, Any]:
     return {"af": address.af, "un": {"ip6": address.un.ip6} if address.af else {"ip4": address.un.ip4}}

@@ -29,6 +29,8 @@ class Interface:
     tables: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
     addresses: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface] = field(default_factory=list)
     locks: int = 0
+    not_enabled: int = 1
+    """How often the feature is on that drops IPv4 packets."""
     link_local: bytes = bytes(16)
 
 
@@ -53,6 +55,8 @@ class Interfaces:
             interface.addresses.remove(address)
             if is_ipv6:
                 self._unlock(interface)
+            elif all(each.version == 6 for each in interface.addresses):
+                interface.not_enabled += 1
             return 0
         for other_number, other in self.by_number.items():
             if other.tables[is_ipv6] != interface.tables[is_ipv6]:
@@ -61,9 +65,11 @@ class Interfaces:
                 same_prefix = other_number == number and held.network == address.network and held.ip != address.ip
                 if held.version == address.version and held.network.overlaps(address.network) and not same_prefix:
                     return DUPLICATE_IF_ADDRESS if is_ipv6 else ADDRESS_IN_USE
-        interface.addresses.append(address)
         if is_ipv6:
             self.enable_ip6(number, True)
+        elif all(each.version == 6 for each in interface.addresses):
+            interface.not_enabled = max(0, interface.not_enabled - 1)
+        interface.addresses.append(address)
         return 0
 
     def enable_ip6(self, number: int, enable: bool) -> int:

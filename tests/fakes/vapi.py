@@ -17,11 +17,12 @@ from typing import Any
 
 from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.keys import AF_INET6, AF_MPLS, Key
-from rtagent.wire.vapi.definitions import REQUIRED, Messages, MessageTable
+from rtagent.wire.vapi.definitions import OPTIONAL, REQUIRED, Messages, MessageTable
 from rtagent.wire.vapi.framing import FRAME_BYTES, framed
 from tests.fakes.encaps import FakeEncaps
 from tests.fakes.interfaces import Interfaces
 from tests.fakes.neighbors import FakeNeighbors
+from tests.fakes.punt import PLUGINS, FakePunt
 
 _FIRST_NUMBER = 20
 _CLIENT_INDEX = 0x80000001
@@ -32,6 +33,8 @@ _ROUTE_BODY = struct.Struct(">IIB16sBBB")
 _PATH_BYTES = 167
 API, CLI = 8, 9
 _BUILT_IN = {1: ("special", 0), 4: ("interface", 3), API: ("API", 0x80), CLI: ("CLI", 0x81), 20: ("default-route", 253)}
+
+_CRCS = {**REQUIRED, **OPTIONAL}
 
 RouteKey = tuple[int, int, bytes, int]
 """VPP's table, is_ip6, 16 address bytes, length."""
@@ -48,7 +51,7 @@ def definitions() -> str:
         *([name, *header, *_fields(f)] for name, f in short["events"].items()),
     ]
     module = {
-        "messages": [[*message, {"crc": f"0x{REQUIRED[message[0]]}"}] for message in messages],
+        "messages": [[*message, {"crc": f"0x{_CRCS[message[0]]}"}] for message in messages],
         "types": [[name, *_fields(fields)] for name, fields in short["types"].items()],
         "unions": [[name, *_fields(fields)] for name, fields in short["unions"].items()],
         "aliases": {name: _alias(text) for name, text in short["aliases"].items()},
@@ -73,9 +76,9 @@ def welcome(context: int = 0, crcs: dict[str, str] = REQUIRED) -> bytes:
 TABLE = MessageTable(welcome())
 
 
-def messages() -> Messages:
+def messages(crcs: dict[str, str] = REQUIRED) -> Messages:
     """Return a packer and unpacker of all messages, by vpp_papi."""
-    learned = Messages(TABLE)
+    learned = Messages(MessageTable(welcome(crcs=crcs)))
     learned.learn(definitions())
     return learned
 
@@ -143,15 +146,16 @@ def _alias(text: str) -> dict[str, Any]:
 
 
 def _type(kind: str) -> str:
-    return kind if kind in ("u8", "u16", "u32", "i32", "f64", "bool", "string") else f"vl_api_{kind}_t"
+    return kind if kind in ("u8", "u16", "u32", "u64", "i16", "i32", "f64", "bool", "string") else f"vl_api_{kind}_t"
 
 
 class FakeVpp(FakeNeighbors):
     """The server. Use ``start`` and ``stop`` within one event loop."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, punts: bool = False) -> None:
+        """``punts``: it has the plugins that this takes."""
         self.path = path
-        self.crcs = dict(REQUIRED)
+        self.crcs = REQUIRED | PLUGINS if punts else dict(REQUIRED)
         self.route_requests = 0
         """Requests that write a route, IP or MPLS, since the start."""
         self.drop_after: int | None = None
@@ -165,7 +169,7 @@ class FakeVpp(FakeNeighbors):
         """Requests that write an interface's state since the start."""
         self.keepalives = 0
         self.forget()
-        self._messages = messages()
+        self._messages = messages(self.crcs)
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -180,6 +184,7 @@ class FakeVpp(FakeNeighbors):
         self.interfaces = Interfaces(self.ports)
         self.forget_neighbors()
         self.encaps = FakeEncaps(self._pack, self.interfaces)
+        self.punt = FakePunt(self._pack, self.interfaces, self.tables)
 
     async def start(self) -> None:
         """Serve."""
@@ -249,7 +254,8 @@ class FakeVpp(FakeNeighbors):
         if number == 15:
             return framed(welcome(int.from_bytes(message[2:6], "big"), self.crcs))
         called = f"_{self._messages.names[number]}"
-        handler = getattr(self, called, None) or getattr(self.encaps, called, None)
+        parts = (self, self.encaps, self.punt)
+        handler = next((getattr(part, called) for part in parts if hasattr(part, called)), None)
         assert handler is not None, self._messages.names[number]
         if number in (self._number("ip_route_add_del_v2"), self._number("ip_route_lookup_v2")):
             return handler(message)
@@ -260,7 +266,7 @@ class FakeVpp(FakeNeighbors):
     def _number(self, name: str) -> int:
         return self._messages.numbers[name]
 
-    def _pack(self, name: str, request: Any, **fields: Any) -> bytes:
+    def _pack(self, name: str, request: Any, /, **fields: Any) -> bytes:
         return self._messages.pack(name, request.context, **fields)
 
     def _control_ping(self, request: Any) -> bytes:
@@ -453,9 +459,8 @@ class FakeVpp(FakeNeighbors):
     def _ip_route_v2_dump(self, request: Any) -> bytes:
         wanted = request.table.table_id, int(request.table.is_ip6)
         head = struct.pack(">HI", self._number("ip_route_v2_details"), request.context)
-        return b"".join(
-            framed(head + self._route_body(key, held)) for key, held in self.routes.items() if key[:2] == wanted
-        )
+        bodies = (self._route_body(key, held) for key, held in self.routes.items() if key[:2] == wanted)
+        return b"".join(framed(head + body) for body in bodies if request.src in (0, body[_ROUTE_BODY.size - 1]))
 
     def _mpls_table_dump(self, request: Any) -> bytes:
         return b"".join(

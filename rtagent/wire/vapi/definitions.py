@@ -24,12 +24,26 @@ from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import framed
 
 REQUIRED = {
+    "add_node_next": "2457116d",
+    "add_node_next_reply": "2ed75f32",
+    "classify_add_del_session": "f20879f0",
+    "classify_add_del_session_reply": "e8d4e804",
+    "classify_add_del_table": "6849e39e",
+    "classify_add_del_table_reply": "05486349",
+    "classify_session_details": "60e3ef94",
+    "classify_session_dump": "0cca2cd9",
+    "classify_table_info": "0cca2cd9",
+    "classify_table_info_reply": "4a573c0e",
+    "cli_inband": "f8377302",
+    "cli_inband_reply": "05879051",
     "control_ping": "51077d14",
     "control_ping_reply": "f6b0b8ca",
     "create_subif": "790ca755",
     "create_subif_reply": "5383d31f",
     "delete_subif": "f9e6675e",
     "delete_subif_reply": "e8d4e804",
+    "feature_enable_disable": "7531c862",
+    "feature_enable_disable_reply": "e8d4e804",
     "fib_source_add": "b3ac2aec",
     "fib_source_add_reply": "604fd6f1",
     "fib_source_details": "8668acdb",
@@ -40,6 +54,10 @@ REQUIRED = {
     "hw_interface_set_mtu_reply": "e8d4e804",
     "ip_address_details": "ee29b797",
     "ip_address_dump": "2d033de4",
+    "ip_mroute_add_del": "0dd7e790",
+    "ip_mroute_add_del_reply": "1992deab",
+    "ip_mroute_details": "c5cb23fc",
+    "ip_mroute_dump": "b9d2e09e",
     "ip_neighbor_add_del": "0607c257",
     "ip_neighbor_add_del_reply": "1992deab",
     "ip_neighbor_config": "f4a5cf44",
@@ -77,6 +95,10 @@ REQUIRED = {
     "mpls_table_add_del_reply": "e8d4e804",
     "mpls_table_details": "f03ecdc8",
     "mpls_table_dump": "51077d14",
+    "punt_acl_add_del": "a93bf3a0",
+    "punt_acl_add_del_reply": "e8d4e804",
+    "punt_acl_get": "51077d14",
+    "punt_acl_get_reply": "8409b9dd",
     "sr_policies_v2_details": "96dcb699",
     "sr_policies_v2_dump": "51077d14",
     "sr_policy_add_v2": "f6297f36",
@@ -94,8 +116,6 @@ REQUIRED = {
     "sw_interface_event": "2d3d95a7",
     "sw_interface_get_table": "2d033de4",
     "sw_interface_get_table_reply": "a6eb0109",
-    "sw_interface_ip4_enable_disable": "ae6cfcfb",
-    "sw_interface_ip4_enable_disable_reply": "e8d4e804",
     "sw_interface_ip6_enable_disable": "ae6cfcfb",
     "sw_interface_ip6_enable_disable_reply": "e8d4e804",
     "sw_interface_ip6_get_link_local_address": "f9e6675e",
@@ -130,13 +150,38 @@ PAIRING = {
 }
 """Messages of VPP's linux_cp plugin, without which there are no pairs."""
 
-OPTIONAL = {
+BULK = {
     "fibbulk_apply": "4bb78dee",
     "fibbulk_apply_reply": "6284a8ae",
     "fibbulk_read": "831cddb2",
     "fibbulk_read_reply": "0f7ea177",
 }
-"""Messages of our plugin (vpp-plugin/fibbulk/fibbulk.api), used where VPP has them with this CRC."""
+"""Messages of our plugin (vpp-plugin/fibbulk/fibbulk.api)."""
+
+PUNTING = {
+    "ip_punt_police": "db867cea",
+    "ip_punt_police_reply": "e8d4e804",
+    "lcp_ethertype_enable": "f893dae1",
+    "lcp_ethertype_enable_reply": "e8d4e804",
+    "lcp_ethertype_get": "51077d14",
+    "lcp_ethertype_get_reply": "db48c31e",
+    "lcp_osi_proto_enable": "bdd70c87",
+    "lcp_osi_proto_enable_reply": "e8d4e804",
+    "lcp_osi_proto_get": "51077d14",
+    "lcp_osi_proto_get_reply": "3b19a287",
+    "policer_add": "4d949e35",
+    "policer_add_reply": "a177cef2",
+    "policer_del": "7ff7912e",
+    "policer_del_reply": "e8d4e804",
+    "policer_details": "72d0e248",
+    "policer_dump_v2": "7ff7912e",
+    "policer_update": "fd039ef0",
+    "policer_update_reply": "e8d4e804",
+}
+"""Messages of VPP's linux_cp and policer plugins: what reaches the host besides unicast, and how much."""
+
+OPTIONAL = {**BULK, **PAIRING, **PUNTING}
+"""Messages of plugins, used where VPP has them with these CRCs."""
 
 _MEMCLNT: dict[str, list[list[Any]]] = {
     "control_ping": [["u32", "client_index"], ["u32", "context"]],
@@ -180,7 +225,7 @@ class MessageTable:
 
     def known(self) -> dict[str, int]:
         """Return the numbers of the messages that this VPP defines as we do."""
-        wanted = {**REQUIRED, **PAIRING, **OPTIONAL}
+        wanted = {**REQUIRED, **OPTIONAL}
         return {name: self.numbers[name] for name, crc in wanted.items() if self._crcs.get(name) == crc}
 
     def differences(self) -> list[str]:
@@ -199,6 +244,8 @@ class Messages:
     def __init__(self, table: MessageTable) -> None:
         self.numbers = table.known()
         self.names = {number: name for name, number in self.numbers.items()}
+        self.offered = frozenset(table.numbers)
+        """The names of all messages that this VPP has, known to us or not."""
         self.client_index = table.client_index
         self._packers = {name: VPPMessage(name, [["u16", "_vl_msg_id"], *fields]) for name, fields in _MEMCLNT.items()}
 
@@ -207,14 +254,13 @@ class Messages:
         try:
             types, messages = _tables(json.loads(text.rstrip("\0")))
             built: set[str] = set()
-            for name in self.numbers.keys() & {**REQUIRED, **PAIRING}:
-                if name not in _MEMCLNT:
-                    _build_types(messages[name], types, built)
-                    self._packers[name] = VPPMessage(name, messages[name])
+            for name in self.numbers.keys() - BULK.keys() - _MEMCLNT.keys():
+                _build_types(messages[name], types, built)
+                self._packers[name] = VPPMessage(name, messages[name])
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise MalformedMessage(f"VPP's API definitions make no sense: {error!r}") from None
 
-    def pack(self, name: str, context: int, **fields: Any) -> bytes:
+    def pack(self, name: str, context: int, /, **fields: Any) -> bytes:
         """Return a message, framed; fields that are not given are zero."""
         values = {"_vl_msg_id": self.numbers[name], "client_index": self.client_index, "context": context, **fields}
         return framed(self._packers[name].pack(values))

@@ -1,0 +1,106 @@
+"""What VPP punts besides multicast, as objects: local addresses, frames that are not IP.
+
+* A **local address** that an interface's own prefix would drop (the broadcast address, priority 3) is held by a second
+  FIB source of ours, ``SOURCE``, of priority 2; a source that was registered for it marks every row of it as ours.
+  Unlike the source of routes it is stronger than what an operator configures on interfaces, so it holds nothing else.
+* **Frames**: VPP 26.06 takes the number of ``lcp_ethertype_enable`` in the host's byte order
+  (plugins/linux-cp/lcp_api.c), and nothing can switch a type off again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rtagent.sinks.vapi import Refused, VapiClient
+from rtagent.sinks.vpp_paths import LOCAL, api_path
+from rtagent.vector.keys import TABLE_MAIN
+from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.punt import Ethertype, LocalAddress, OsiProtocol
+from rtagent.wire.vapi.retvals import NO_SUCH_ENTRY, NO_SUCH_FIB, UNIMPLEMENTED
+
+SOURCE, SOURCE_PRIORITY = "rtagent-punt", 2
+_HELD = Held(True)
+
+
+async def make_source(client: VapiClient) -> None:
+    """Have VPP know our source. Raises Refused or Disconnected."""
+    if await _source(client) is None:
+        await client.call("fib_source_add", src={"priority": SOURCE_PRIORITY, "name": SOURCE})
+
+
+class VppLocalAddresses:
+    """Reads and writes LocalAddress."""
+
+    kinds: Collection[type] = (LocalAddress,)
+
+    async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
+        """Return the rows of our source; VPP walks its tables for them."""
+        source = await _source(client)
+        held: dict[ObjectKey, Held] = {}
+        if source is None:
+            return held
+        for row in await client.dump("ip_table_dump", "ip_table_details"):
+            if row.table.is_ip6:
+                continue
+            table = {"table_id": row.table.table_id, "is_ip6": False}
+            for details in await client.dump("ip_route_v2_dump", "ip_route_v2_details", src=source, table=table):
+                address = bytes(details.route.prefix.address.un.ip4)
+                held[LocalAddress(row.table.table_id or TABLE_MAIN, address)] = _HELD
+        return held
+
+    async def write(self, client: VapiClient, change: ObjectChange) -> None:
+        """Add a row, or remove it."""
+        key, add = change.key, change.after is not None
+        assert isinstance(key, LocalAddress)
+        route = {
+            "table_id": 0 if key.table == TABLE_MAIN else key.table,
+            "prefix": {"address": {"af": 0, "un": {"ip4": key.address}}, "len": 32},
+            "src": await _source(client) or 0,
+            "n_paths": int(add),
+            "paths": [api_path(LOCAL)] if add else [],
+        }
+        try:
+            await client.call("ip_route_add_del_v2", is_add=add, is_multipath=False, route=route)
+        except Refused as refused:
+            if add or refused.retval not in (NO_SUCH_FIB, NO_SUCH_ENTRY):
+                raise
+
+
+class VppFrames:
+    """Reads and writes Ethertype and OsiProtocol."""
+
+    kinds: Collection[type] = (Ethertype, OsiProtocol)
+
+    async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
+        """Return what is handed to the host; nothing without VPP's linux-cp."""
+        if "lcp_ethertype_get" not in client.messages.numbers:
+            return {}
+        types = await client.call("lcp_ethertype_get")
+        protocols = await client.call("lcp_osi_proto_get")
+        held: dict[ObjectKey, Held] = {Ethertype(number): _HELD for number in types.ethertypes}
+        return held | {OsiProtocol(number): _HELD for number in protocols.osi_protos}
+
+    async def write(self, client: VapiClient, change: ObjectChange) -> None:
+        """Hand frames to the host from now on."""
+        key = change.key
+        assert isinstance(key, Ethertype | OsiProtocol)
+        assert change.after is not None, "no frames are ours to take back"
+        name = "lcp_ethertype_enable" if isinstance(key, Ethertype) else "lcp_osi_proto_enable"
+        if name not in client.messages.numbers:
+            raise Refused(name, UNIMPLEMENTED)
+        if isinstance(key, Ethertype):
+            await client.call(name, ethertype=_in_host_order(key.number))
+        else:
+            await client.call(name, osi_proto=key.number)
+
+
+def _in_host_order(number: int) -> int:
+    """Return what the wire has to carry so that VPP, which does not turn it, reads the number."""
+    return int.from_bytes(number.to_bytes(2, sys.byteorder), "big")
+
+
+async def _source(client: VapiClient) -> int | None:
+    dump: list[Any] = await client.dump("fib_source_dump", "fib_source_details")
+    return min((row.src.id for row in dump if row.src.name == SOURCE), default=None)
