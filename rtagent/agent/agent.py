@@ -83,6 +83,7 @@ class Agent:
         self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
         self._reload = reload
         self._is_ready = False
+        self._warned: list[str] = []
         self._house_kept_at = time.monotonic()
 
     async def run(self) -> None:
@@ -142,6 +143,10 @@ class Agent:
 
     def _want_objects(self) -> None:
         self.mirror.want_objects()
+        warnings = self.mirror.warnings
+        for warning in [each for each in warnings if each not in self._warned]:
+            log.warning("punt.hindered", reason=warning)
+        self._warned = warnings
         self._prober.wake()
 
     def _keep_house(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import rtagent
+from rtagent.agent import punt_schema
 from rtagent.agent.control import Answer, BadRequest, Message
 from rtagent.agent.mesh import Mesh
 from rtagent.agent.mirror import Mirror
@@ -94,6 +95,7 @@ class Answers:
                 "refused": len(mirror.objects.refused),
                 "writes": reconciler.object_writes,
             },
+            "warnings": self._mirror.warnings,
             "rules": [rule_row(rule) for rule in unsupported_rules(mirror.store.rules.values())],
             "lag_ms": {
                 "p50": round(float(np.percentile(lags_ms, 50)), 3) if len(lags_ms) else None,
@@ -173,6 +175,8 @@ class Answers:
                 "ignore": list(settings.ignore),
                 "interfaces": settings.interfaces,
                 "srv6_source": settings.srv6_source.hex(),
+                "vpp_stats_socket": settings.vpp_stats_socket,
+                "punt": punt_schema.told(settings.punt),
             }
         }
 

@@ -14,7 +14,7 @@ def make_sink(settings: Settings, entries: FibEntries) -> FibSink:
     """Return the data plane that an agent writes."""
     if settings.dataplane == "memory":
         return MemoryFib(entries)
-    return VppFib(entries, settings.vpp_socket)
+    return VppFib(entries, settings.vpp_socket, stats_path=settings.vpp_stats_socket)
 
 
 def read_only_sink(settings: Settings, entries: FibEntries) -> FibSink:
@@ -26,4 +26,4 @@ def read_only_sink(settings: Settings, entries: FibEntries) -> FibSink:
         raise ValueError('dataplane.kind = "none": nothing is mirrored here, so there is no data plane to look at')
     if settings.dataplane == "memory":
         return RemoteFib(settings.control, entries)
-    return VppFib(entries, settings.vpp_socket)
+    return VppFib(entries, settings.vpp_socket, stats_path=settings.vpp_stats_socket)

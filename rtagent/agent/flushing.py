@@ -1,8 +1,8 @@
 """Takes what is ours out of the data plane: rows, then objects, what others stand on last.
 
-Which objects are ours, the loop's own owners say (core/objects.py). Left as they are: whether an interface is up, its
-MTU and its hardware address, which are somebody's in any case; and, unless they are asked for, pairs with the
-sub-interfaces that are paired, for the kernel's links go with them, and every session over these.
+Which objects are ours, the loop's own owners say (core/objects.py). Left as they are: whether an interface is up and
+takes IPv4, its MTU and its hardware address, which are somebody's in any case; and, unless they are asked for, pairs
+with the sub-interfaces that are paired, for the kernel's links go with them, and every session over these.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rtagent.core.store import Store
 from rtagent.vector.fib import NO_ENTRY
 from rtagent.vector.interfaces import AdminState, PairKey, SubInterface
 from rtagent.vector.objects import ObjectChange, Stage
+from rtagent.vector.punt import TakesInet
 
 _SLICE_ROWS = 16_384
 
@@ -48,7 +49,7 @@ def ours(store: Store, ledger: Ledger, objects: Objects, *, pairs: bool) -> Ours
     kept_pairs = 0
     for key in objects.unsettled():
         held = objects.held[key]
-        if isinstance(key, AdminState):
+        if isinstance(key, AdminState | TakesInet):
             continue
         if not pairs and (isinstance(key, PairKey) or (isinstance(key, SubInterface) and held.interface in paired)):
             kept_pairs += isinstance(key, PairKey)

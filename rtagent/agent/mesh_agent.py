@@ -71,6 +71,7 @@ class MeshAgent:
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "health": "degraded" if reasons else "starting" if moving else "ok",
             "reasons": reasons,
+            "warnings": [],
             "dataplane": {"kind": self._settings.dataplane},
             "mesh": self.mesh.status(),
         }

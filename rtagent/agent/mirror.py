@@ -16,7 +16,7 @@ from rtagent.core.ledger import Ledger
 from rtagent.core.neighbors import Neighbors
 from rtagent.core.objects import Objects, Wants
 from rtagent.core.pairing import Pairing
-from rtagent.core.punt import Punting
+from rtagent.core.punt import Punting, in_the_way
 from rtagent.core.sink import FibSink
 from rtagent.core.store import Store
 from rtagent.core.taps import NO_TAPS, Choice, Making, choose, missing
@@ -128,6 +128,11 @@ class Mirror:
     def interface_names(self) -> dict[int, str]:
         """The data plane's interfaces by number."""
         return {port.interface: port.name for port in self.sink.ports.values()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the data plane keeps from the host, or cannot do for it; for people."""
+        return [*in_the_way(self.sink.plugins), *self.punting.notes]
 
     @property
     def left_out(self) -> Mapping[int, list[str]]:

@@ -63,6 +63,24 @@ def _make(frames: tuple[str | int, ...] = (), **rest: Any) -> PuntSettings:
     return PuntSettings(ethertypes=tuple(filter(None, ethertypes)), osi_protocols=tuple(osi), **rest)
 
 
+def told(settings: PuntSettings) -> dict[str, Any]:
+    """Return the settings as ``[punt]`` would have them, for JSON."""
+    names = {number: name for name, number in _OSI.items()}
+    return {
+        "groups": [group.text for group in settings.groups],
+        "frames": [*settings.ethertypes, *(names[number] for number in settings.osi_protocols)],
+        "rate_kbps": settings.rate_kbps,
+        "burst_ms": settings.burst_ms,
+        "exempt": list(settings.exempt),
+        "exempt_sources": [str(network) for network in settings.exempt_sources],
+    }
+
+
+def heard(values: dict[str, Any]) -> PuntSettings:
+    """Return the settings that ``told`` has told."""
+    return _make(**{PUNT.keys[name].field: PUNT.keys[name].check(value) for name, value in values.items()})
+
+
 PUNT = Table(
     {
         "groups": Key("groups", _groups, 'a list such as ["239.0.0.0/8", "(192.0.2.1, 232.1.1.1)"]'),

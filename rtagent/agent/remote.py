@@ -16,6 +16,7 @@ from rtagent.vector.fib import FibEntries, FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import Port
+from rtagent.vector.punt import LocalAddress
 from rtagent.wire.journal import entry_fields, entry_of
 
 
@@ -139,6 +140,9 @@ class RemoteFib:
 
     async def neighbors(self, interfaces: Collection[int]) -> None:
         """There are none but the kernel's."""
+
+    async def punt_counts(self, addresses: Collection[LocalAddress]) -> None:
+        """There are no packets to count."""
 
     def error_text(self, retval: int) -> str:
         """Nothing is written from here, so nothing is refused."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from rtagent.core.compare import Comparison
 from rtagent.core.explain import Explanation, Held, Step
 from rtagent.core.interfaces import KINDS
 from rtagent.core.object_rows import differing_objects, left_out_rows, object_of, object_text
+from rtagent.core.punt import LINUX_CP
+from rtagent.core.punt_rows import policer_row, punt_rows
 from rtagent.core.rows import Row
 from rtagent.core.sink import Disconnected, VersionMismatch
 from rtagent.sources.kernel import KernelSource
 from rtagent.vector.keys import FAMILY_NUMBERS, Key, Keys
 from rtagent.vector.links import Neighbor
 from rtagent.vector.ports import Port
+from rtagent.vector.punt import LocalAddress
 
 _FURTHER_LOOKS = 3
 _LOOKED_AT_AGAIN = 10_000
@@ -73,6 +77,23 @@ async def pairs(settings: Settings) -> list[Row]:
     """Return the data plane's interfaces, and how each is paired or why not. Raises as ``interfaces`` does."""
     async with _looking(settings) as (mirror, _):
         return port_rows(mirror, await _told_states(settings.control))
+
+
+async def punt(settings: Settings) -> dict[str, Any]:
+    """Return what is punted, where to, and how much. Raises Disconnected, VersionMismatch or OSError."""
+    async with _looking(settings) as (mirror, _):
+        await mirror.load_objects()
+        names, objects = mirror.interface_names, mirror.objects
+        texts = await _refused(settings.control)
+        refused = {key: texts[text] for key in objects.wanted if (text := object_text(key, names)) in texts}
+        counts = await mirror.sink.punt_counts([key for key in objects.held if isinstance(key, LocalAddress)])
+        return {
+            "linux_cp": LINUX_CP in mirror.sink.plugins,
+            "warnings": mirror.warnings,
+            "hosts": [pair._asdict() for pair in mirror.pairs],
+            "punted": list(punt_rows(objects, names, refused, counts)),
+            "policer": policer_row(objects, refused, counts),
+        }
 
 
 async def explain(settings: Settings, key: Key, *, exact: bool) -> list[Step]:

@@ -17,7 +17,8 @@ from rtagent.cli import options, output
 NAME = "flush"
 HELP = "remove everything that is ours from VPP"
 DESCRIPTION = """Remove from VPP every row of rtagent's own source, the addresses and tables of paired interfaces, and
-the tables, tunnels, policies and sub-interfaces that rtagent made; what others made stays. Pairs that rtagent made
+the tables, tunnels, policies and sub-interfaces that rtagent made, and what has VPP punt to the host: multicast and
+broadcast entries, the policer with its exemptions; what others made stays. Pairs that rtagent made
 stay, too, unless --pairs is given: the kernel's links go with them. Asks first. Not while an agent is running: it would
 put everything back."""
 EXAMPLES = """examples:

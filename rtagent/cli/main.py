@@ -21,8 +21,8 @@ from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.toml.schema import SettingsError
 
 _COMMANDS = (
-    "run", "check", "status", "wait", "pairs", "interfaces", "fib", "diff", "explain", "flush", "mesh", "replay",
-    "completion",
+    "run", "check", "status", "wait", "pairs", "interfaces", "punt", "fib", "diff", "explain", "flush", "mesh",
+    "replay", "completion",
 )  # fmt: skip
 """The modules of the commands. Only the one that is asked for is imported: an agent that just keeps the mesh knows no
 numpy."""

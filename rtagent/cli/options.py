@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rtagent.agent import punt_schema
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.settings import DEFAULT_CONTROL, DEFAULT_FILE, Settings, load
 from rtagent.core.taps import TapRules
@@ -77,6 +78,8 @@ async def settings_like_the_agent(args: argparse.Namespace) -> Settings:
                 ignore=tuple(told["ignore"]),
                 interfaces=told["interfaces"],
                 srv6_source=bytes.fromhex(told["srv6_source"]),
+                vpp_stats_socket=told["vpp_stats_socket"],
+                punt=punt_schema.heard(told["punt"]),
             )
     except (Unreachable, RequestRefused):
         return settings

@@ -17,7 +17,8 @@ _ROWS_A_TABLE = 2000
 
 _STYLES = {
     "installed": "green", "up": "green", "ok": "green", "synced": "green", "pending": "yellow", "syncing": "yellow",
-    "starting": "yellow", "awaiting": "yellow", "parked": "yellow", "shadowed": "yellow", "unsupported": "magenta",
+    "starting": "yellow", "others": "yellow", "awaiting": "yellow", "parked": "yellow", "shadowed": "yellow",
+    "unsupported": "magenta",
     "rejected": "red", "degraded": "red", "missing": "red", "extra": "red",
 }  # fmt: skip
 

@@ -55,6 +55,8 @@ def _show(status: dict[str, Any]) -> None:
     facts.add_row("health", output.word(status["health"]))
     for reason in status["reasons"]:
         facts.add_row("", reason)
+    for warning in status["warnings"]:
+        facts.add_row("warning", warning)
     facts.add_row("agent", f"version {status['version']}, pid {status['pid']}, up {status['uptime_s']:.0f} s")
     if status["mesh"]:
         _add_mesh(facts, status["mesh"])

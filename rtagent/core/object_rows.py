@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from rtagent.core.interfaces import KINDS
 from rtagent.core.objects import Objects
+from rtagent.core.punt import PUNT_KINDS
+from rtagent.core.punt_rows import punted_text
 from rtagent.core.rows import Row
 from rtagent.vector.interfaces import (
     AdminState,
@@ -25,6 +27,9 @@ from rtagent.vector.links import ETH_P_8021AD, VlanTag
 from rtagent.vector.neighbors import NeighborKey, NeighborLimitKey
 from rtagent.vector.objects import ObjectKey
 from rtagent.vector.ports import HostLink
+from rtagent.vector.punt import LocalAddress, MulticastAccept, MulticastLocal, PolicerLimit, PuntExempt, TakesInet
+
+_SHOWN = (*KINDS, PairKey, *PUNT_KINDS)
 
 
 def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
@@ -55,7 +60,11 @@ def object_text(key: ObjectKey, interfaces: Mapping[int, str]) -> str:
             return f"{_name(key.interface, interfaces)} neighbour {ipaddress.ip_address(key.address)}"
         case NeighborLimitKey():
             return f"limit of {FAMILY_NAMES[key.family]} neighbours"
-    return str(key)
+        case MulticastAccept() | TakesInet():
+            return f"{_name(key.interface, interfaces)} {punted_text(key)}"
+        case MulticastLocal() | LocalAddress():
+            return f"punt {punted_text(key)} in table {key.table}"
+    return punted_text(key) or str(key)
 
 
 def value_text(key: ObjectKey, value: object | None) -> str | None:
@@ -75,6 +84,12 @@ def value_text(key: ObjectKey, value: object | None) -> str | None:
             return f"{value.name} (ifindex {value.ifindex})"
         case InterfaceAddress(), _:
             return "present"
+        case _, PolicerLimit():
+            return f"{value.rate_kbps} kbit/s"
+        case PuntExempt(), tuple():
+            return f"{len(value)} patterns"
+        case _, True:
+            return "punted"
     return str(value)
 
 
@@ -99,7 +114,7 @@ def differing_objects(
     """
     rows = []
     for key in objects.unsettled():
-        if not isinstance(key, (*KINDS, PairKey)):
+        if not isinstance(key, _SHOWN):
             continue  # neighbours come and go by themselves
         text = object_text(key, interfaces)
         wanted, held = objects.wanted.get(key), objects.held.get(key)

@@ -20,6 +20,7 @@ from rtagent.vector.keys import Keys
 from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import Port
+from rtagent.vector.punt import LocalAddress, PuntCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,12 @@ class FibSink(Protocol):
         """Return the data plane's neighbours on these interfaces, by (interface, address).
 
         Their ``ifindex`` is the data plane's interface. None where it has no neighbours of its own: the kernel's count.
+        """
+
+    async def punt_counts(self, addresses: Collection[LocalAddress]) -> PuntCounts | None:
+        """Return how much was punted, to these addresses and in all; None where that is not counted, or not told.
+
+        Raises Disconnected.
         """
 
     def error_text(self, retval: int) -> str:

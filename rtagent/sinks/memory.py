@@ -18,6 +18,7 @@ from rtagent.vector.fib import EMPTY_FIB, NO_ENTRY, FibEntries, FibEntry, FibVec
 from rtagent.vector.keys import ADDRESS_BITS, Key, Keys
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey, Stage
 from rtagent.vector.ports import NO_INTERFACE, Port
+from rtagent.vector.punt import LocalAddress
 
 SOURCES = {3: "interface", 8: "API", 9: "CLI"}
 """Numbers and names of foreign sources, all stronger than ours."""
@@ -170,6 +171,9 @@ class MemoryFib:
 
     async def neighbors(self, interfaces: Collection[int]) -> None:
         """There are none but the kernel's."""
+
+    async def punt_counts(self, addresses: Collection[LocalAddress]) -> None:
+        """There are no packets to count."""
 
     def error_text(self, retval: int) -> str:
         """Return VPP's words for a negative answer."""

@@ -33,12 +33,14 @@ from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
 from rtagent.sinks.vpp_plugins import plugins
 from rtagent.sinks.vpp_ports import has_pairing, read_ports
 from rtagent.sinks.vpp_punt import make_source
+from rtagent.sinks.vpp_punt_counts import punt_counts
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, PairKey, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE, Port
+from rtagent.vector.punt import LocalAddress, PuntCounts
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import Frames
 from rtagent.wire.vapi.hosts import with_attached_hosts
@@ -73,11 +75,15 @@ class _Source(NamedTuple):
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
-    def __init__(self, entries: FibEntries, socket_path: str, source_name: str = "rtagent") -> None:
+    def __init__(
+        self, entries: FibEntries, socket_path: str, source_name: str = "rtagent", *, stats_path: str = ""
+    ) -> None:  # fmt: skip
+        """``stats_path`` is the socket of VPP's statistics."""
         self.entries = entries
         self.on_ports_changed: Callable[[], None] = lambda: None
         self.on_object_heard: Callable[[ObjectKey, Held | None], None] = lambda key, held: None
         self._socket_path = socket_path
+        self._stats_path = stats_path
         self._name = source_name
         self._paths = PathLists(entries)
         self._labels = VppLabels(entries, self._paths)
@@ -296,6 +302,10 @@ class VppFib:
             for key, entry in held.items()
             if key.interface in interfaces
         }
+
+    async def punt_counts(self, addresses: Collection[LocalAddress]) -> PuntCounts | None:
+        """Return how much VPP has punted, None where its statistics are out of reach."""
+        return await punt_counts(self._connected(), self._stats_path, addresses)
 
     def error_text(self, retval: int) -> str:
         """Return VPP's words for a negative answer."""

@@ -40,6 +40,11 @@ _BUCKETS = 32
 _VECTOR_BYTES = 16
 
 
+async def our_policer(client: VapiClient) -> int | None:
+    """Return VPP's number of our policer, None without one. Raises Disconnected."""
+    return (await _ours(client))[0] if "policer_add" in client.messages.numbers else None
+
+
 class VppPuntPolicer:
     """Reads and writes PuntPolicer."""
 

@@ -7,6 +7,7 @@ this: the kernel's local routes are rows like all others.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +59,25 @@ class PolicerLimit(NamedTuple):
     rate_kbps: int
     """Of IP packets."""
     burst_bytes: int
+
+
+class Count(NamedTuple):
+    """Packets, and their bytes, since VPP started or the counter was made."""
+
+    packets: int
+    bytes: int
+
+
+class PuntCounts(NamedTuple):
+    """How much was punted, as far as the data plane counts it."""
+
+    passed: Count | None
+    """What the policer let through, None without one of ours."""
+    dropped: Count | None
+    """What it did not."""
+    exempt_packets: int
+    """What passed by it."""
+    addresses: Mapping[LocalAddress, Count]
 
 
 @dataclass(frozen=True, slots=True)

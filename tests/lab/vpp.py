@@ -41,6 +41,7 @@ class Vpp:
         self.folder = lab.folder / f"vpp-{namespace.label}"
         self.folder.mkdir()
         self.api = str(self.folder / "api.sock")
+        self.stats = str(self.folder / "stats.sock")
         self._config = self.folder / "startup.conf"
         self._config.write_text(
             _CONFIG.format(

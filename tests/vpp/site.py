@@ -22,7 +22,9 @@ LINKS = 4
 class VppSite:
     """The router, VPP, and the rtagent command beside them."""
 
-    def __init__(self, lab: Lab, *, heap: str = "1G", busy: bool = False, bulk: bool = False) -> None:
+    def __init__(
+        self, lab: Lab, *, heap: str = "1G", busy: bool = False, bulk: bool = False, plugins: tuple[str, ...] = ()
+    ) -> None:  # fmt: skip
         self.lab = lab
         self.router, self.peer, self.wire = (lab.namespace(label) for label in ("router", "peer", "wire"))
         self.left, self.right = lab.namespace("left"), lab.namespace("right")
@@ -35,7 +37,8 @@ class VppSite:
         lab.veth(self.wire, "v8", self.left, "h0")
         lab.veth(self.wire, "v9", self.right, "h0")
         self.bulk = bulk
-        plugins, path = ((plugin.NAME,), plugin.built()) if bulk else ((), None)
+        path = plugin.built() if bulk else None
+        plugins += (plugin.NAME,) if bulk else ()
         self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy, plugins=plugins, plugin_path=path)
         self.control = str(lab.folder / "control.sock")
         self.config = lab.folder / "rtagent.toml"
@@ -45,7 +48,7 @@ class VppSite:
         """Write the configuration: every link has its pair."""
         pairs = "".join(f'[[pairs]]\nhost = "{host}"\nvpp = "{vpp}"\n' for host, vpp in self.pairs.items())
         self.config.write_text(
-            f'[dataplane]\nkind = "vpp"\nsocket = "{self.vpp.api}"\n'
+            f'[dataplane]\nkind = "vpp"\nsocket = "{self.vpp.api}"\nstats_socket = "{self.vpp.stats}"\n'
             f'[kernel]\nnetns = "{self.router.name}"\n[control]\nsocket = "{self.control}"\n{pairs}{extra}'
         )
 
@@ -113,6 +116,12 @@ class VppSite:
         return len(
             re.findall(r"^vl_api_(?:\w*_interface_(?:ip6_)?(?:set|enable|add_del)|\w+_subif)", text, re.MULTILINE)
         )
+
+    def count_punt_writes(self) -> int:
+        """Return how many writes of what is punted VPP has received since ``forget_writes``, frames apart."""
+        text = self.vpp.ctl("api trace dump")
+        names = r"ip_mroute_add_del|ip_punt_police|punt_acl_add_del|classify_add_del_\w+|policer_(?:add|update|del)"
+        return len(re.findall(rf"^vl_api_(?:{names}|feature_enable_disable)_t", text, re.MULTILINE))
 
     def forget_writes(self) -> None:
         """Start VPP's API trace anew, and the plugin's counters."""
