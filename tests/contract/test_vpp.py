@@ -331,7 +331,7 @@ def test_vppctl_sees_what_was_written(real: VppPlane) -> None:
         assert "arp-mpls: via 10.0.0.2 host-e0" in pop
         assert "arp-ipv4: via 10.0.0.2 host-e0" in pop
         assert "arp-ipv6: via fe80::1 host-e0" in await shown("show mpls fib 102")
-        assert 1 == (await real.ctl("show fib source")).count("rtagent")
+        assert 1 == (await real.ctl("show fib source")).count("rtagent prio:136")
 
     run(real, scenario)
 

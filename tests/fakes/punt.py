@@ -175,6 +175,9 @@ class FakePunt:
                 self.acls[family] = number if request.is_add else _NONE
         return self._pack("punt_acl_add_del_reply", request)
 
+    def _lcp_itf_pair_get(self, request: Any) -> bytes:
+        return self._pack("lcp_itf_pair_get_reply", request)  # it has no taps to pair
+
     def _lcp_ethertype_get(self, request: Any) -> bytes:
         types = sorted(self.ethertypes)
         return self._pack("lcp_ethertype_get_reply", request, count=len(types), ethertypes=types)
