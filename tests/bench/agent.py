@@ -80,7 +80,8 @@ async def _numbers(settings: Settings) -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[Agent]:
+async def running(settings: Settings) -> AsyncIterator[Agent]:
+    """Run the agent in this process."""
     logs.configure("error", "auto")
     agent = Agent(settings, make_sink, config_file=None, reload=lambda: settings)
     async with asyncio.TaskGroup() as group:
@@ -92,7 +93,7 @@ async def _running(settings: Settings) -> AsyncIterator[Agent]:
 
 async def sync(settings: Settings) -> tuple[float, int]:
     start = time.perf_counter()
-    async with _running(settings) as agent:
+    async with running(settings) as agent:
         await agent.source.settle()
         await agent.reconciler.wait_settled()
         return time.perf_counter() - start, agent.reconciler.writes
@@ -101,7 +102,7 @@ async def sync(settings: Settings) -> tuple[float, int]:
 async def _lone_changes(settings: Settings, router: Namespace) -> list[float]:
     """Return the seconds of each: from writing the line to ``ip -batch`` to the row being installed."""
     taken = []
-    async with _running(settings) as agent:
+    async with running(settings) as agent:
         await agent.source.settle()
         await agent.reconciler.wait_settled()
         mirror, reconciler = agent.mirror, agent.reconciler

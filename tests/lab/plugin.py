@@ -12,20 +12,20 @@ from tests.lab.vpp import INSTALLED, Vpp
 
 NAME = "fibbulk"
 _CHECKOUT = Path(__file__).parents[2]
-_BUILD = _CHECKOUT / "build" / "vpp-plugin"
 
 BUILDABLE = INSTALLED and None not in map(shutil.which, ("cmake", "cc", "vppapigen"))
 
 
 @cache
-def built() -> Path:
-    """Build the plugin unless that is done, and return the folder to look for it in."""
-    _BUILD.mkdir(parents=True, exist_ok=True)
-    with (_BUILD / ".lock").open("w") as lock:  # several test processes share the folder
+def built(source: Path = _CHECKOUT / "vpp-plugin") -> Path:
+    """Build the plugin, or the one at ``source``, unless that is done; return the folder to look for it in."""
+    build = _CHECKOUT / "build" / source.name
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / ".lock").open("w") as lock:  # several test processes share the folder
         fcntl.flock(lock, fcntl.LOCK_EX)
-        run("cmake", "-S", str(_CHECKOUT / "vpp-plugin"), "-B", str(_BUILD), timeout_s=120)
-        run("cmake", "--build", str(_BUILD), timeout_s=300)
-    return _BUILD / "lib" / "vpp_plugins"
+        run("cmake", "-S", str(source), "-B", str(build), timeout_s=120)
+        run("cmake", "--build", str(build), timeout_s=300)
+    return build / "lib" / "vpp_plugins"
 
 
 def counters(vpp: Vpp) -> dict[str, float]:

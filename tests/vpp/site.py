@@ -23,7 +23,8 @@ class VppSite:
     """The router, VPP, and the rtagent command beside them."""
 
     def __init__(
-        self, lab: Lab, *, heap: str = "1G", busy: bool = False, bulk: bool = False, plugins: tuple[str, ...] = ()
+        self, lab: Lab, *, heap: str = "1G", busy: bool = False, bulk: bool = False, plugins: tuple[str, ...] = (),
+        workers: int = 0,
     ) -> None:  # fmt: skip
         self.lab = lab
         self.router, self.peer, self.wire = (lab.namespace(label) for label in ("router", "peer", "wire"))
@@ -39,7 +40,7 @@ class VppSite:
         self.bulk = bulk
         path = plugin.built() if bulk else None
         plugins += (plugin.NAME,) if bulk else ()
-        self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy, plugins=plugins, plugin_path=path)
+        self.vpp = Vpp(lab, self.wire, heap=heap, busy=busy, plugins=plugins, plugin_path=path, workers=workers)
         self.control = str(lab.folder / "control.sock")
         self.config = lab.folder / "rtagent.toml"
         self.write_config()

@@ -1,0 +1,125 @@
+"""Packets through a VPP worker while the agent starts anew beside a full table, and while somebody compares the two.
+
+A stream of numbered packets crosses VPP from one host to another, the kernel stamps each as it arrives. What is lost,
+and the longest time without a packet, is told beside the same stream with nobody at work, which is what the machine
+itself does to it; and beside VPP's own dump, which holds the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rtagent.sinks.vapi import VapiClient
+from rtagent.vector.keys import AF_INET
+from tests.bench.agent import GROUPS
+from tests.lab.bulk import add_routes, gateways, prefixes4
+from tests.lab.lab import Lab, Namespace, wait_for
+from tests.vpp.site import VppSite
+
+_ROOT = Path(__file__).parents[2]
+_RECEIVER, _PORT = "192.168.9.2", 9
+_PAUSE_S = 0.0005
+_SO_TIMESTAMPNS = 35
+_IDLE_S = 5.0
+_TIMEOUT_S = 600
+
+
+def restart_stream(routes: int = 1_000_000) -> dict[str, float]:
+    """An agent ends and starts beside so many unchanged routes, and ``rtagent diff`` reads them; with our plugin."""
+    with Lab() as lab:
+        site = VppSite(lab, heap="3G", busy=True, bulk=True, workers=1)
+        site.start_vpp()
+        site.join_hosts()
+        (link,) = site.router.ip_json("link show e0")
+        add_routes(site.router, prefixes4(routes), gateways(AF_INET, GROUPS), link["ifindex"])
+        first = site.start()
+        site.wait(_TIMEOUT_S)
+        found = _streamed(site, "idle", lambda: time.sleep(_IDLE_S))
+        first.kill()
+        site.forget_writes()
+        found |= _streamed(site, "restart", lambda: (site.start(), site.wait(_TIMEOUT_S)))
+        found["restart_writes"] = float(site.count_writes())
+        differing: list[object] = []
+        found |= _streamed(site, "diff", lambda: differing.extend(site.diff()))
+        found["diff_rows"] = float(len(differing))
+        return found | _streamed(site, "stock_dump", lambda: asyncio.run(_dump(site.vpp.api)))
+
+
+async def _dump(path: str) -> None:
+    """Read the main table by VPP's own message."""
+    client = await VapiClient.connect(path)
+    table = {"table_id": 0, "is_ip6": False, "name": ""}
+    async for _ in client.dump_frames("ip_route_v2_dump", "ip_route_v2_details", table=table):
+        pass
+    client.close()
+
+
+def _streamed(site: VppSite, name: str, work: Callable[[], object]) -> dict[str, float]:
+    """Work while packets cross; return how long that took and what became of them."""
+    receiver = _start(site.right, "receive", site.lab.folder / f"{name}-receives")
+    sender = _start(site.left, "send", site.lab.folder / f"{name}-sends")
+    began = time.perf_counter()
+    work()
+    taken_s = time.perf_counter() - began
+    sent = int(sender.communicate("end", timeout=30)[0])
+    seen = json.loads(receiver.communicate("end", timeout=30)[0])
+    return {
+        f"{name}_s": taken_s,
+        f"{name}_packets": float(sent),
+        f"{name}_lost": float(sent - seen["packets"]),
+        f"{name}_longest_gap_ms": seen["longest_gap_ms"],
+    }
+
+
+def _start(host: Namespace, what: str, mark: Path) -> subprocess.Popen[str]:
+    command = ["ip", "netns", "exec", host.name, sys.executable, "-m", "tests.bench.stream", what, str(mark)]
+    started = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(mark.exists, f"the stream to {what}")
+    return started
+
+
+def _send(mark: Path) -> None:
+    """Send packets until somebody says that it is enough; say how many they were."""
+    number = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+        sending.connect((_RECEIVER, _PORT))
+        mark.touch()
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            sending.send(struct.pack("<Q", number))
+            number += 1
+            time.sleep(_PAUSE_S)
+    print(number)
+
+
+def _receive(mark: Path) -> None:
+    """Receive until somebody says that it is enough; say how many packets came, and the longest time without one."""
+    packets, last_s, longest_s = 0, 0.0, 0.0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving:
+        receiving.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        receiving.bind(("", _PORT))
+        mark.touch()
+        while True:
+            ready, _, _ = select.select([receiving, sys.stdin], [], [])
+            if receiving in ready:
+                _, ancillary, _, _ = receiving.recvmsg(16, 64)
+                whole_s, rest_ns = struct.unpack("<qq", ancillary[0][2])
+                now_s = whole_s + rest_ns / 1e9
+                longest_s = max(longest_s, now_s - last_s) if packets else 0.0
+                packets, last_s = packets + 1, now_s
+            elif ready:
+                break
+    print(json.dumps({"packets": packets, "longest_gap_ms": longest_s * 1e3}))
+
+
+if __name__ == "__main__":
+    {"send": _send, "receive": _receive}[sys.argv[1]](Path(sys.argv[2]))
