@@ -166,12 +166,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in BENCHMARKS], default=[])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers by benchmark")
-    parser.add_argument(
-        "--seconds", type=int, metavar="N", help="how long churn goes on: 60 unless told, 600 at its best"
-    )
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw how linux_nl_first_sync filled VPP's table, SVG"
-    )
+    parser.add_argument("--seconds", type=int, metavar="N", help="how long churn goes on (60)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how VPP's table fills, as SVG")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     arguments = parser.parse_args()
     chosen = [each for each in BENCHMARKS if each.name in arguments.only or not arguments.only]

@@ -74,7 +74,7 @@ def first_sync_bulk(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float
 
 
 def first_sync_table(routes: int = 1_000_000) -> dict[str, float]:
-    """A table of mixed lengths over 200 gateways; the same rows from prepared vectors, which is what VPP is good for."""
+    """A table of mixed lengths over 200 gateways; the same rows from prepared vectors: what VPP is good for."""
     return _first_sync_table(prefixes4(routes), AF_INET)
 
 
