@@ -7,8 +7,10 @@ What counts between two calls is on disk; texts of sessions are kept only so as 
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +24,7 @@ from rtagent.core.mesh.limits import Breach
 from rtagent.core.mesh.options import Options, Version
 from rtagent.core.mesh.rollout import Carries, Step, Target
 from rtagent.core.mesh.secrets import no_room
-from rtagent.core.mesh.sessions import Topology, topology
+from rtagent.core.mesh.sessions import Session, Topology, topology
 from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Written, bridge, configuration, topology_of
 from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
@@ -34,6 +36,8 @@ _PREFIX = "mesh"
 """How the protocols of the mesh in BIRD begin."""
 _JOURNAL = "apply"
 """In the folder of the files that it is about, which outlives a reboot: two agents of one machine have two."""
+_TCP_AO_INFO, _TCP_AO_INFO_BYTES = 40, 64
+"""linux/tcp.h: the option, and room for struct tcp_ao_info_opt."""
 _OPTMEM_MAX = Path("/proc/sys/net/core/optmem_max")
 _LOOK_EVERY_S = 0.2
 _VERIFYING = 0.6
@@ -143,9 +147,19 @@ class MeshBird:
                     f"{len(step.restarts)} sessions would restart for no reason of their own: "
                     f"rtagent mesh plan shows which and why, rtagent mesh apply --allow-restarts does it"
                 )
-            elif self._settings.bgp.secret_file and self._settings.bgp.authentication == "md5":
-                refused = no_room(target.final.sessions, int(_OPTMEM_MAX.read_text())) or ""
+            elif self._settings.bgp.secret_file:
+                refused = self._no_keys(target.final.sessions)
         return Outlook(target, step, refused)
+
+    def _no_keys(self, sessions: Collection[Session]) -> str:
+        """Return why the kernel would not take the sessions' keys, nothing if it would."""
+        if self._settings.bgp.authentication == "md5":
+            return no_room(sessions, int(_OPTMEM_MAX.read_text())) or ""
+        if has_tcp_ao():
+            return ""
+        return (
+            'authentication = "ao" needs a kernel with TCP-AO (CONFIG_TCP_AO, Linux 6.7), and this has none: use "md5"'
+        )
 
     async def take(self, step: Step, look: Look) -> Applied:
         """Put a step's files in force; sessions that should not notice must stand afterwards, or BIRD goes back."""
@@ -197,6 +211,16 @@ class MeshBird:
             raise MeshTrouble(f"BIRD neither runs nor can be started as {binary}: {error.strerror}") from None
         said, _ = await process.communicate()
         return _version(said.decode(errors="replace"))
+
+
+def has_tcp_ao() -> bool:
+    """Whether this kernel has TCP-AO (RFC 5925)."""
+    with socket.socket() as probe:
+        try:
+            probe.getsockopt(socket.IPPROTO_TCP, _TCP_AO_INFO, _TCP_AO_INFO_BYTES)
+        except OSError as error:
+            return error.errno != errno.ENOPROTOOPT
+    return True
 
 
 async def _protocols(client: BirdClient, *, counting: bool) -> list[Protocol]:

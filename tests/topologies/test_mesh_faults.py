@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from rtagent.agent.mesh_bird import has_tcp_ao
 from rtagent.vector.members import Member, Members
 from tests.lab import birds
 from tests.lab.birds import BirdRelease
@@ -240,6 +241,35 @@ def test_passwords_that_the_kernel_has_no_room_for_are_refused_before_anything_c
     assert 151 == len(one.sessions())
     assert one.bird.process is not None
     assert "MD5 auth failed" not in one.bird.process.text()
+
+
+def with_tcp_ao(lab: Lab) -> tuple[Mesh, Agents]:
+    """Start two members of a release that knows TCP-AO, and their agents."""
+    release = next((one for one in birds.RELEASES[1:] if one.present), None)
+    if release is None:
+        pytest.skip(birds.RELEASES[1].absence)
+    (lab.folder / "secret").write_text("x" * 32)
+    site = Mesh(lab, mesh(1), release)
+    ao = f'authentication = "ao"\nsecret_file = "{lab.folder}/secret"'
+    agents = Agents(lab, tell(lab, site.everybody()), ao)
+    for one in site.members.values():
+        agents.start(one)
+    return site, agents
+
+
+@pytest.mark.skipif(has_tcp_ao(), reason="this kernel has TCP-AO")
+def test_tcp_ao_is_refused_where_the_kernel_has_none(lab: Lab) -> None:
+    site, agents = with_tcp_ao(lab)
+    lb = site["lb-1"]
+    wait_for(lambda: agents.status(lb)["mesh"]["state"] == "refused", "the refusal")
+    assert "needs a kernel with TCP-AO (CONFIG_TCP_AO, Linux 6.7)" in agents.status(lb)["mesh"]["why"]
+    assert {} == lb.sessions()
+
+
+@pytest.mark.skipif(not has_tcp_ao(), reason="this kernel has no TCP-AO (CONFIG_TCP_AO)")
+def test_sessions_with_tcp_ao_stand(lab: Lab) -> None:
+    site, agents = with_tcp_ao(lab)
+    agents.wait(list(site.members.values()), 1)
 
 
 def has_own_optmem(namespace: Namespace) -> bool:

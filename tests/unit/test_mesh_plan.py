@@ -11,7 +11,7 @@ from rtagent.agent import templates
 from rtagent.core.mesh.options import Options
 from rtagent.core.mesh.plan import Change, Effect, Plan, plan
 from rtagent.core.mesh.template import Templates
-from tests.meshes import configured, member, members_of, mesh, named
+from tests.meshes import NEW, configured, member, members_of, mesh, named
 
 
 def test_equal_texts_cost_nothing() -> None:
@@ -71,6 +71,19 @@ def test_another_secret_restarts_everybody_and_is_not_their_own_doing() -> None:
     found = plan(old, configured(mesh(2), "lb-1", options, secret=b"new").files)
     assert ("mesh.node-2", "mesh.node-3") == found.unrelated_restarts == found.of(Effect.RESTART)
     assert {("password",)} == {change.why for change in found.changes}
+
+
+def test_another_kind_of_authentication_is_a_restart_that_second_sessions_bridge() -> None:
+    md5, ao = (configured(mesh(2), "lb-1", Options(authentication=kind), version=NEW).files for kind in ("md5", "ao"))
+    found = plan(md5, ao)
+    assert ("mesh.node-2", "mesh.node-3") == found.unrelated_restarts == found.bridgeable
+    assert {("authentication", "keys", "password")} == {change.why for change in found.changes}
+
+
+def test_another_secret_of_tcp_ao_is_one_too() -> None:
+    options = Options(authentication="ao")
+    old, new = (configured(mesh(2), "lb-1", options, version=NEW, secret=secret).files for secret in (b"old", b"new"))
+    assert ("mesh.node-2", "mesh.node-3") == plan(old, new).bridgeable
 
 
 def test_the_hold_time_in_the_template_restarts_everybody() -> None:
