@@ -6,6 +6,10 @@ stands and every pod prefix is verified at every member. Beside it, in the same 
 before, all BIRDs started together. Then one member joins, and one dies. Each line ends with the processor time that
 agents and BIRDs took, which says more than the clock where others use the machine, too, and with the load.
 
+With ``--standing`` the mesh is there already, from written texts, and one member joins and one dies. BFD for everybody
+takes two packets a session and interval, which two processors do not have for many members: ``--bfd-victim`` has it on
+the sessions of the member only that will die.
+
 With ``--alone`` there is one BIRD, the others are only configured: how long text, plan and apply take.
 """
 
@@ -15,16 +19,20 @@ import argparse
 import asyncio
 import functools
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from rtagent.agent import logs
 from rtagent.agent.mesh_bird import MeshBird
 from rtagent.agent.mesh_settings import BgpSettings, BirdSettings, MeshSettings
 from rtagent.core.mesh.plan import plan
+from rtagent.core.mesh.sessions import protocol
+from rtagent.core.mesh.text import MAIN_FILE
 from rtagent.core.mesh.verdicts import verify
 from rtagent.vector.members import Members
 from tests.lab import birds
@@ -42,6 +50,8 @@ def main() -> int:
     parser.add_argument("--members", type=int, default=200, metavar="N")
     parser.add_argument("--release", default=birds.INSTALLED.name, choices=[one.name for one in birds.RELEASES])
     parser.add_argument("--bfd-ms", type=int, default=0, metavar="MS", help="with BFD, at this interval")
+    parser.add_argument("--bfd-victim", action="store_true", help="with BFD for the sessions of one member only")
+    parser.add_argument("--standing", action="store_true", help="only a member that joins, and one that dies")
     parser.add_argument("--alone", action="store_true", help="only one of the members runs")
     args = parser.parse_args()
     release = next(one for one in birds.RELEASES if one.name == args.release)
@@ -54,6 +64,9 @@ def main() -> int:
         asyncio.run(alone(args.members, release))
         return 0
     say(f"{args.members} members, {args.members * (args.members - 1) // 2} sessions, BIRD {release.version}")
+    if args.standing:
+        asyncio.run(standing(args.members, release, args.bfd_ms, victim_only=args.bfd_victim))
+        return 0
     static_s = asyncio.run(static(args.members, release, args.bfd_ms))
     ours_s = asyncio.run(ours(args.members, release, args.bfd_ms))
     say(f"ours over static: {ours_s / static_s:.2f}")
@@ -115,8 +128,29 @@ async def ours(size: int, release: birds.BirdRelease, bfd_ms: int) -> float:
         await verified(site, members)
         clock.say("rtagent, from the release of the members: verified")
         await join(site, size)
-        await die(site)
+        await die(site, [*site.members.values()][-1])
     return clock.took_s
+
+
+async def standing(size: int, release: birds.BirdRelease, bfd_ms: int, *, victim_only: bool) -> None:
+    """Time a member that joins and one that dies, in a mesh that stands."""
+    with Lab() as lab:
+        site = Mesh(lab, mesh(size - 1), release)
+        with_bfd(site, bfd_ms)
+        members = site.everybody()
+        *_, dead = site.members.values()
+        for one in site.members.values():
+            one.write(members)
+            if victim_only:
+                bfd_with(one, dead)
+        site.start()
+        await verified(site, members)
+        say("the mesh stands")
+        if victim_only:
+            await die(site, dead)
+        else:
+            await join(site, size)
+            await die(site, dead)
 
 
 async def alone(size: int, release: birds.BirdRelease) -> None:
@@ -164,21 +198,32 @@ async def join(site: Mesh, size: int) -> None:
     say(f"members of which another session restarted: {len(restarted)}")
 
 
-async def die(site: Mesh) -> None:
-    """Time the end of a member whose link goes, in the kernels of all others."""
-    *rest, dead = site.members.values()
-    prefix = str(dead.member.pods[0])
-    began = time.monotonic()
-    dead.namespace.ip("link set eth0 down")
-    if not rest[0].options.bfd:
+async def die(site: Mesh, dead: MeshMember) -> None:
+    """Time the end of a member whose link goes, in the kernels of all others, which witness it themselves."""
+    if not dead.options.bfd:
         say("a member that dies: not timed, there is no BFD")
         return
-    gone_s: list[float] = []
-    left = list(rest)
-    while left:
-        left = [one for one in left if prefix in one.kernel()]
-        gone_s.append(time.monotonic() - began)
-    say(f"a member dies: its routes are gone everywhere after {gone_s[-1]:.2f} s")
+    rest = [one for one in site.members.values() if one is not dead]
+    stood = {one.member.id: one.sessions() for one in rest}
+    prefix = str(dead.member.pods[0])
+    assert all(prefix in one.kernel() for one in rest)
+    witnesses = [one.namespace.start("ip", "-ts", "-4", "monitor", "route", log="monitor") for one in rest]
+    await asyncio.sleep(2)  # they say nothing when they listen
+    died_at = time.time()
+    dead.namespace.ip("link set eth0 down")
+    told = re.compile(rf"^\[(\S+)\] Deleted {re.escape(prefix)} ", re.MULTILINE)
+    await until(lambda: all(told.search(witness.text()) for witness in witnesses))
+    gone_s = sorted(
+        datetime.fromisoformat(found[1]).timestamp() - died_at
+        for witness in witnesses
+        if (found := told.search(witness.text()))
+    )
+    half_s, all_s, load = gone_s[len(gone_s) // 2], gone_s[-1], os.getloadavg()[0]
+    say(f"a member dies, BFD every {dead.options.bfd_interval_ms} ms, load {load:.0f}: its route is gone")
+    say(f"at half of the members after {half_s:.2f} s, at all {len(gone_s)} after {all_s:.2f} s")
+    name = protocol(dead.member.id)
+    restarted = {one.member.id: one.restarted(stood[one.member.id]) - {name} for one in rest}
+    say(f"members of which another session restarted: {sum(map(bool, restarted.values()))}")
 
 
 async def advance(one: MeshMember, members: Members) -> None:
@@ -234,6 +279,16 @@ async def until(condition: Callable[[], bool]) -> None:
     """Return when it holds; looks rarely, since every look costs BIRD a list."""
     while not condition():
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def bfd_with(one: MeshMember, dead: MeshMember) -> None:
+    """Have BFD on no session but the one with the member that will die, whose text stays as it is."""
+    if one is dead:
+        return
+    path = one.folder / MAIN_FILE
+    text = path.read_text().replace("    bfd on;\n", "", 1)
+    head = f"protocol bgp '{protocol(dead.member.id)}' from mesh_session {{\n"
+    path.write_text(text.replace(head, f"{head}    bfd on;\n"))
 
 
 def with_bfd(site: Mesh, interval_ms: int) -> None:
