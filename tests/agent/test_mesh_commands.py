@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from rtagent.agent.settings import parse
 from rtagent.vector.members import Member, Members
 from tests.lab import birds
 from tests.lab.lab import Lab, wait_for
@@ -218,6 +222,51 @@ def test_init_writes_what_the_other_commands_read(tmp_path: Path) -> None:
     assert 0 == subprocess.run([RTAGENT, "check", str(config)], capture_output=True, check=False).returncode
     again = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (2, True) == (again.returncode, "has a [mesh] already" in again.stderr)
+
+
+def test_init_asks_at_a_terminal_for_what_is_missing(tmp_path: Path) -> None:
+    config = tmp_path / "rtagent.toml"
+    command = [RTAGENT, "mesh", "init", "--config", str(config), "--id", "n1"]
+    ours, theirs = pty.openpty()
+    asking = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
+    os.close(theirs)
+    said = ""
+    for question, answer in (
+        ("role of this machine (lb, node, router, reflector): ", "node"),
+        ("AS number that all members share, such as 64512: ", "64512"),
+        ("IPv4 address of this machine, where its BGP listens: ", "192.0.2.7"),
+        ("pod prefixes of this node, with spaces between: ", "10.244.7.0/24 fd01:7::/64"),
+    ):
+        while question not in said:
+            said += os.read(ours, 4096).decode()
+        os.write(ours, f"{answer}\n".encode())
+    with suppress(OSError):  # a terminal that everybody has left
+        while read := os.read(ours, 4096):
+            said += read.decode()
+    os.close(ours)
+    assert 0 == asking.wait(30), said
+    assert 'include "/etc/bird/rtagent/mesh.conf";' in said
+    mesh_ = parse(config.read_text(), str(config)).mesh
+    assert mesh_ is not None
+    assert ("n1", "node", 64512, "192.0.2.7", ["10.244.7.0/24", "fd01:7::/64"]) == (
+        mesh_.id, mesh_.role, mesh_.asn, str(mesh_.address4), [str(prefix) for prefix in mesh_.pods]
+    )  # fmt: skip
+
+
+def test_an_answer_that_is_wrong_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    config = tmp_path / "rtagent.toml"
+    ours, theirs = pty.openpty()
+    command = [RTAGENT, "mesh", "init", "--config", str(config), "--role", "lb", "--asn", "64512"]
+    asking = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
+    os.close(theirs)
+    os.write(ours, b"192.0.2.700\n")
+    said = ""
+    with suppress(OSError):
+        while read := os.read(ours, 4096):
+            said += read.decode()
+    os.close(ours)
+    assert (2, False) == (asking.wait(30), config.exists())
+    assert "mesh.address4" in said
 
 
 def test_init_without_a_terminal_names_the_flag_that_is_missing(tmp_path: Path) -> None:
