@@ -88,7 +88,9 @@ class Mirror:
             vlans=follows, tapped=tapped, netns=self.settings.netns, refused=self._why_no_links(),
         )  # fmt: skip
         self.pairs, self._found_links = joined.rows, joined.links
-        self._interfaces.ports = self.punting.ports = joined.ports if follows else {}
+        paired = set(joined.interfaces.values())
+        known = {number: port for number, port in joined.ports.items() if self.store.knows_links or number in paired}
+        self._interfaces.ports = self.punting.ports = known if follows else {}
         self._pairing.ports = ports
         self.punting.settings, self.punting.plugins = self.settings.punt, self.sink.plugins
         self._wants_all = True

@@ -54,8 +54,10 @@ class Store:
         self.rules: dict[RowKey, Rule] = {}
         self.unsupported: dict[RowKey, UnsupportedRoute] = {}
         """Routes whose key has no counterpart, by what tells them apart."""
+        self.knows_links = False
+        """Whether the kernel's links have been dumped whole: one that is not there does not exist."""
         self.on_links_changed: Callable[[], None] = lambda: None
-        """Called when links came, went or were renamed: pairs are named after links."""
+        """Called when links came, went or were renamed, or are known whole: pairs are named after links."""
         self._source_specific: Counter[Key] = Counter()
         self._topology_changed = False
         self._generation = 0
@@ -96,6 +98,9 @@ class Store:
         generation, seen = self._dumping.pop(dump), self._seen_rows.pop(dump)
         for row in [row for row in self._rows_of(dump) if row_key(row) not in seen]:
             self._take(Change(row, gone=True))
+        if dump is Dump.LINKS and not self.knows_links:
+            self.knows_links = True
+            self.on_links_changed()
         if dump in ROUTE_FAMILY:
             self.rib.sweep(ROUTE_FAMILY[dump], generation)
 
