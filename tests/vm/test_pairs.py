@@ -1,0 +1,210 @@
+"""VPP's interfaces with taps of rtagent's in the kernel: each type, from either side, and nothing left behind.
+
+One router for all of them: each test has interfaces of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import vpp
+from tests.lab.lab import Lab
+from tests.vm.pair_site import PairSite, reaches
+
+pytestmark = [
+    pytest.mark.kernel("vhost", "vlan"),
+    pytest.mark.vpp,
+    pytest.mark.skipif(not vpp.INSTALLED, reason="vpp is not installed: NOT tested what is paired with its interfaces"),
+]
+
+CHURN = int(os.environ.get("RTAGENT_CHURN", "1"))
+"""1: a few sub-interfaces a few times; 20: two hundred of them twenty times."""
+TYPES = 'interfaces = ["host-*"]\ntypes = ["loopback", "bvi", "bond", "tunnel"]\nexcept = ["loop99"]'
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[PairSite]:
+    with Lab() as lab:
+        site = PairSite(lab, taps=TYPES)
+        site.start_vpp()
+        site.start()
+        site.address()
+        yield site
+
+
+def links(site: PairSite) -> set[str]:
+    return {link["ifname"] for link in site.router.ip_json("link show")}
+
+
+def interfaces(site: PairSite) -> set[str]:
+    return set(re.findall(r"^(\S+) +\d+ +(?:up|down)", site.vpp.ctl("show interface"), re.MULTILINE))
+
+
+def kind(site: PairSite, name: str) -> str:
+    return str(site.link(name)["linkinfo"]["info_data"]["type"])
+
+
+def test_each_port_has_a_tap_that_is_as_it_is_and_packets_go_both_ways(site: PairSite) -> None:
+    for number in (1, 2, 3):
+        link = site.link(f"e{number}")
+        assert f"e{number}" == site.pairs()[f"host-p{number}"]
+        assert [f"rtagent.host-p{number}"] == link["altnames"]
+        assert link["linkinfo"]["info_data"]["persist"]
+        assert link["address"] in site.vpp.ctl(f"show hardware-interfaces host-p{number}")
+        assert reaches(site.router, f"192.168.{number}.2")
+    assert reaches(site.hosts[0], "192.168.2.2")
+
+
+def test_loopback_bvi_bond_and_tunnel_that_come_later_get_theirs_and_lose_them(site: PairSite) -> None:
+    before = links(site), interfaces(site)
+    made = [
+        site.vpp.ctl(command).strip()
+        for command in (
+            "create loopback interface instance 5",
+            "bvi create instance 6",
+            "create bond mode active-backup id 7",
+            "create ipip tunnel src 192.168.1.1 dst 192.168.1.2 instance 8",
+        )
+    ]
+    assert ["loop5", "bvi6", "BondEthernet7", "ipip8"] == made
+    site.wait_for(lambda: set(made) <= site.pairs().keys(), f"pairs of {made}")
+    assert ["tap", "tap", "tap", "tun"] == [kind(site, name) for name in made]
+    assert {"loop5": "loop5", "bvi6": "bvi6"}.items() <= site.pairs().items()
+    assert {"down"} == {site.states()[name] for name in made}
+    site.router.ip("addr add 10.5.0.1/32 dev loop5")
+    site.router.ip("link set loop5 up")
+    site.wait_for(lambda: "10.5.0.1/32" in site.vpp.ctl("show interface addr loop5"), "the address of loop5")
+    for command in (
+        "delete loopback interface intfc loop5", "bvi delete bvi6", "delete bond BondEthernet7",
+        "delete ipip tunnel sw_if_index " + re.findall(r"^ipip8 +(\d+)", site.vpp.ctl("show interface"), re.M)[0],
+    ):  # fmt: skip
+        site.vpp.ctl(command)
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of them")
+    site.wait_for(lambda: not site.states().keys() & set(made), "the agent to forget them")
+    assert before[0] == links(site)
+
+
+def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_left(site: PairSite) -> None:
+    site.vpp.ctl("create loopback interface instance 99")
+    site.vpp.ctl(f"lcp create loop99 host-if theirs netns {site.router.name}")
+    site.wait_for(lambda: "theirs" in site.states(), "the pair of others")
+    site.router.ip("addr add 10.99.0.1/32 dev theirs")
+    site.router.ip("link set theirs up")
+    site.wait_for(lambda: "10.99.0.1/32" in site.vpp.ctl("show interface addr loop99"), "the address")
+    rows = {row["vpp"]: row for row in json.loads(site.rtagent("pairs", "--json", "--control", site.control).out)}
+    expected = {"vpp": "loop99", "type": "loopback", "host": "theirs", "by": "others", "chosen": True, "state": "up"}
+    assert expected == rows["loop99"]
+    assert ("rtagent", "e1", "physical") == tuple(rows["host-p1"][name] for name in ("by", "host", "type"))
+    site.vpp.ctl("delete loopback interface intfc loop99")
+    site.wait_for(lambda: "theirs" not in links(site), "the end of it")
+
+
+def test_vlans_made_in_linux_become_sub_interfaces_whatever_their_tags(site: PairSite) -> None:
+    before = links(site), interfaces(site)
+    host = site.hosts[0]
+    for where, name in ((site.router, "e1"), (host, "h0")):
+        where.ip_batch(
+            [
+                f"link add link {name} name q7 type vlan id 7",
+                f"link add link {name} name ad8 type vlan proto 802.1ad id 8",
+                "link add link ad8 name qinq type vlan id 9",
+                *(f"link set {vlan} up" for vlan in ("q7", "ad8", "qinq")),
+            ]
+        )
+    for number, vlan in enumerate(("q7", "ad8", "qinq"), 1):
+        site.router.ip(f"addr add 10.7.{number}.1/24 dev {vlan}")
+        host.ip(f"addr add 10.7.{number}.2/24 dev {vlan}")
+        site.wait_for(lambda number=number: reaches(host, f"10.7.{number}.1"), vlan)  # type: ignore[misc]
+        site.wait_for(lambda number=number: reaches(site.router, f"10.7.{number}.2"), vlan)  # type: ignore[misc]
+    names = {link["ifname"]: f"rtv.{link['ifindex']}" for link in site.router.ip_json("link show")}
+    assert {"host-p1.7": names["q7"], "host-p1.100080009": names["qinq"]}.items() <= site.pairs().items()
+    site.router.ip("link del ad8")
+    site.router.ip("link del q7")
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of them")
+
+
+def test_sub_interfaces_made_in_vpp_get_their_vlans_whatever_their_tags(site: PairSite) -> None:
+    before = links(site), interfaces(site)
+    for command in (
+        "create sub-interfaces host-p2 7 dot1q 7 exact-match",
+        "create sub-interfaces host-p2 8 dot1ad 8 exact-match",
+        "create sub-interfaces host-p2 89 dot1ad 8 inner-dot1q 9 exact-match",
+    ):
+        site.vpp.ctl(command)
+    made = {"host-p2.7": "e2.7", "host-p2.8": "e2.8", "host-p2.89": "e2.89"}
+    site.wait_for(lambda: made.keys() <= site.pairs().keys(), "their pairs")
+    assert set(made.values()) <= links(site)
+    assert ("e2.8", 9) == (site.link("e2.89")["link"], site.link("e2.89")["linkinfo"]["info_data"]["id"])
+    assert "802.1ad" == site.link("e2.8")["linkinfo"]["info_data"]["protocol"]
+    for name in ("host-p2.89", "host-p2.8", "host-p2.7"):
+        site.vpp.ctl(f"delete sub {name}")
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of them")
+    site.wait_for(lambda: not site.states().keys() & set(made.values()), "the agent to forget them")
+    assert before == (links(site), interfaces(site))
+
+
+def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
+    ifindex = site.link("e3")["ifindex"]
+    site.router.ip("link del e3")
+    site.wait_for(lambda: site.link("e3").get("ifindex", ifindex) != ifindex, "another e3")
+    site.router.ip("addr add 192.168.3.1/24 dev e3")
+    site.router.ip("link set e3 up")
+    site.wait_for(lambda: reaches(site.router, "192.168.3.2"), "a pair of it")
+
+
+def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite) -> None:
+    def memory() -> tuple[int, int, int]:
+        status = site.ask("status")["status"]
+        descriptors = len(os.listdir(f"/proc/{site.vpp.process.pid}/fd")) if site.vpp.process else 0
+        return status["objects"]["wanted"], status["objects"]["differing"], descriptors
+
+    before = links(site), interfaces(site), memory()
+    vlans = 10 * CHURN
+    for _ in range(max(3, CHURN)):
+        site.router.ip_batch(
+            [
+                line
+                for number in range(1000, 1000 + vlans)
+                for line in (
+                    f"link add link e3 name v{number} up type vlan id {number}",
+                    f"addr add 10.{number // 256}.{number % 256}.1/24 dev v{number}",
+                )
+            ]
+        )
+        site.wait_for(lambda: sum(name.startswith("host-p3.") for name in site.pairs()) == vlans, "all pairs", 600)
+        site.router.ip_batch([f"link del v{number}" for number in range(1000, 1000 + vlans)])
+        site.wait_for(lambda: interfaces(site) == before[1], "no sub-interface", 600)
+    site.wait_for(lambda: memory() == before[2], f"{before[2]} objects, differences and descriptors")
+    assert before == (links(site), interfaces(site), memory())
+
+
+def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: PairSite) -> None:
+    site.router.ip("link set e2 down")
+    site.router.ip("link set e2 name wan0")
+    site.router.ip("link set wan0 up")
+    assert site.agent is not None
+    site.agent.kill()
+    site.vpp.kill()
+    site.start_vpp()
+    site.start()
+    site.wait_for(lambda: reaches(site.router, "192.168.2.2"), "a pair of wan0")
+    assert ("wan0", "up") == (site.pairs()["host-p2"], site.states()["wan0"])
+    assert "e2" not in links(site)
+
+
+def test_flush_takes_the_pairs_along_when_it_is_told_to(site: PairSite) -> None:
+    assert site.agent is not None
+    site.agent.stop()
+    said = site.rtagent("flush", "--yes", "--json", "--config", str(site.config))
+    assert (0, 3) == (said.status, json.loads(said.out)["kept_pairs"]), said
+    assert {"e1", "wan0", "e3"} <= links(site)
+    said = site.rtagent("flush", "--yes", "--pairs", "--json", "--config", str(site.config))
+    assert (0, 0) == (said.status, json.loads(said.out)["kept_pairs"]), said
+    assert {"lo"} == links(site)
+    assert {} == site.pairs()
+    assert "192.168.1.1" not in site.vpp.ctl("show interface addr")
