@@ -13,10 +13,10 @@ from rtagent.cli import options, output
 
 NAME = "punt"
 HELP = "what VPP hands to the host: multicast, broadcast, frames, and the policer"
-DESCRIPTION = """Show what VPP punts besides the routes to local addresses, which rtagent fib shows: multicast groups,
-broadcast addresses, ports that take IPv4 without an address, frames that are not IP; from which interfaces, and how
-much where VPP counts it; the policer of all that is punted, with what it let through and what not; and which plugins of
-VPP keep something from the host. Reads only, and works while the agent is down."""
+DESCRIPTION = """Show what VPP punts besides the addresses of its interfaces: other addresses of the host, broadcast,
+multicast groups, ports that take IPv4 without an address, frames that are not IP; from which interfaces, and how much
+where VPP counts it; the policer of all that is punted, with what it let through and what not; and which plugins of VPP
+keep something from the host. Reads only, and works while the agent is down."""
 EXAMPLES = """examples:
   rtagent punt
   rtagent punt --json

@@ -48,7 +48,7 @@ KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, Lin
 _FAMILIES = (AF_INET, AF_INET6)
 _MAC_BYTES = 6
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
-_UNUSED = IFA_F_TENTATIVE | IFA_F_DADFAILED
+UNUSED = IFA_F_TENTATIVE | IFA_F_DADFAILED
 """An address that the kernel does not use, yet or ever: a data plane without it is no different."""
 
 
@@ -156,7 +156,7 @@ def wanted_of(topology: Topology, addresses: Iterable[Address], ports: Mapping[i
     for interface, port in ports.items():
         of_port = link_of.get(interface)
         wanted[AdminState(interface)] = of_port is not None and of_port.up
-        table = TABLE_MAIN if of_port is None else _table(of_port, links)
+        table = TABLE_MAIN if of_port is None else table_of(of_port, links)
         wanted |= {Membership(interface, family): table for family in _FAMILIES}
         if of_port is not None:
             if of_port.ifindex in topology.label_inputs:
@@ -192,7 +192,7 @@ def _want_addresses(
     link_locals: dict[int, list[bytes]] = defaultdict(list)
     for row in addresses:
         interface = interface_of.get(row.ifindex)
-        if interface is None or row.flags & _UNUSED:
+        if interface is None or row.flags & UNUSED:
             continue
         if row.family == AF_INET6 and ipaddress.IPv6Address(row.local) in _LINK_LOCAL:
             link_locals[interface].append(row.local)
@@ -201,7 +201,7 @@ def _want_addresses(
             alone = row.peer or row.flags & IFA_F_NOPREFIXROUTE
             length = ADDRESS_BITS[row.family] if alone else row.length
             candidate = _Candidate(not link.up, row.ifindex, length, row.local, interface)
-            of_table[row.family, _table(link, links)].append(candidate)
+            of_table[row.family, table_of(link, links)].append(candidate)
     for (family, table), candidates in of_table.items():
         for taken, why_not in _without_overlaps(family, candidates):
             if why_not:
@@ -270,7 +270,7 @@ def _prefix(key: InterfaceAddress) -> Key:
     return Key(key.table, family, _network(key.address, key.length) << 128 - bits, key.length)
 
 
-def _table(link: Link, links: Mapping[int, Link]) -> int:
+def table_of(link: Link, links: Mapping[int, Link]) -> int:
     """Return the table of a link's packets: a VRF's, if it is enslaved to one."""
     master = links.get(link.master)
     return master.table if master is not None and master.kind == "vrf" else TABLE_MAIN

@@ -1,8 +1,10 @@
 """What the data plane is to punt to the host: a pure function of what its interfaces are to be, and of the settings.
 
 With the linux-cp plugin of VPP alone (linux-nl is off beside us), a packet reaches the host if VPP thinks that it is
-local. Unicast is: the kernel's local routes are rows. For the rest there are objects (vector/punt.py), wanted here:
+local: to an address of the interfaces of pairs, or by a local route that somebody made. For the rest there are objects
+(vector/punt.py), wanted here:
 
+* **addresses of the host** that no interface of VPP has: those of the loopback, of links without a pair;
 * **multicast**: 224.0.0.0/24 and ff00::/8, and the configured groups, in each table that a paired interface is in;
 * **broadcast**: 255.255.255.255 in each of these tables, and of every prefix, which VPP drops by itself;
 * **IPv4 on a port without an address**, for DHCP clients and next hops of IPv6;
@@ -16,16 +18,17 @@ and is noted.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
+from rtagent.core.interfaces import UNUSED, table_of
 from rtagent.core.objects import ChangedRows, Objects
 from rtagent.core.punt_matches import matches
 from rtagent.core.punt_settings import PuntSettings
 from rtagent.core.resolve import Topology
 from rtagent.core.store import Store
 from rtagent.vector.interfaces import InterfaceAddress, Membership
-from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6
 from rtagent.vector.links import Address, Link
 from rtagent.vector.objects import ObjectKey
 from rtagent.vector.ports import Port
@@ -51,7 +54,8 @@ LINK_GROUPS = (Group(bytes((224, 0, 0, 0)), 24), Group(b"\xff" + bytes(15), 8))
 LINUX_CP, POLICER = "linux_cp", "policer"
 """Plugins of VPP that this needs."""
 
-_BROADCAST = b"\xff\xff\xff\xff"
+BROADCAST = b"\xff\xff\xff\xff"
+"""To everybody on the link (RFC 919)."""
 _LONGEST_WITH_BROADCAST = 30
 _FAMILIES = (AF_INET, AF_INET6)
 
@@ -94,7 +98,8 @@ class Punting:
         self.notes = []
         if LINUX_CP in self.plugins and self.ports:
             unused = {key for key in self.ports if not _may_take_inet(self._store.topology, key)}
-            wanted = punted(objects.wanted, self.ports, self.settings, without_inet=unused)
+            hosts = host_addresses(self._store.topology, self._store.addresses.values())
+            wanted = punted(objects.wanted, self.ports, self.settings, hosts, without_inet=unused)
             if POLICER not in self.plugins:
                 self.notes += _without_policer(wanted)
             self.notes += _without_others(wanted, objects)
@@ -108,11 +113,13 @@ class Punting:
 
 
 def punted(
-    wanted: Mapping[ObjectKey, object], ports: Iterable[int], settings: PuntSettings, *, without_inet: Collection[int]
-) -> dict[ObjectKey, object]:
+    wanted: Mapping[ObjectKey, object], ports: Iterable[int], settings: PuntSettings,
+    hosts: Iterable[LocalAddress] = (), *, without_inet: Collection[int] = (),
+) -> dict[ObjectKey, object]:  # fmt: skip
     """Return what is to be punted for these interfaces; ``wanted`` are their memberships and addresses.
 
-    Those ``without_inet`` take no IPv4 packets as long as they have no IPv4 address.
+    ``hosts`` are all addresses of the host. Interfaces ``without_inet`` take no IPv4 packets as long as they have no
+    IPv4 address.
     """
     found: dict[ObjectKey, object] = {}
     interfaces = set(ports)
@@ -127,13 +134,17 @@ def punted(
                     found[MulticastLocal(table, group)] = True
                     found[MulticastAccept(interface, table, group)] = True
             if family == AF_INET:
-                found[LocalAddress(table, _BROADCAST)] = True
-    with_inet = set()
+                found[LocalAddress(table, BROADCAST)] = True
+    with_inet, of_interfaces, tables = set(), set(), _tables(wanted, interfaces)
     for key in wanted:
-        if isinstance(key, InterfaceAddress) and key.interface in interfaces and len(key.address) == len(_BROADCAST):
+        if not isinstance(key, InterfaceAddress) or key.interface not in interfaces:
+            continue
+        of_interfaces.add(LocalAddress(key.table, key.address))
+        if len(key.address) == len(BROADCAST):
             with_inet.add(key.interface)
-            if key.length <= _LONGEST_WITH_BROADCAST:
-                found[LocalAddress(key.table, _broadcast(key.address, key.length))] = True
+        if broadcast := broadcast_of(key):
+            found[broadcast] = True
+    found |= {host: True for host in hosts if host not in of_interfaces and (host.table, len(host.address)) in tables}
     found |= {TakesInet(interface): True for interface in interfaces - with_inet - set(without_inet)}
     found |= {Ethertype(number): True for number in settings.ethertypes}
     found |= {OsiProtocol(number): True for number in settings.osi_protocols}
@@ -146,6 +157,26 @@ def punted(
     return found
 
 
+def broadcast_of(key: InterfaceAddress) -> LocalAddress | None:
+    """Return the broadcast address of an address's prefix, None where there is none."""
+    if len(key.address) != len(BROADCAST) or key.length > _LONGEST_WITH_BROADCAST:
+        return None
+    network = ipaddress.IPv4Network((key.address, key.length), strict=False)
+    return LocalAddress(key.table, network.broadcast_address.packed)
+
+
+def host_addresses(topology: Topology, addresses: Iterable[Address]) -> Iterator[LocalAddress]:
+    """Yield the addresses at which the kernel takes packets from a wire; not those of links that we leave alone."""
+    links = topology.links
+    for row in addresses:
+        link = links.get(row.ifindex)
+        if link is None or not link.up or row.flags & UNUSED or link.ifindex in topology.left_alone:
+            continue
+        address = ipaddress.ip_address(row.local)
+        if not address.is_loopback and not address.is_link_local:
+            yield LocalAddress(table_of(link, links), row.local)
+
+
 def in_the_way(plugins: Collection[str]) -> list[str]:
     """Return what these plugins of the data plane keep from the host, a sentence each."""
     if LINUX_CP not in plugins:
@@ -153,8 +184,13 @@ def in_the_way(plugins: Collection[str]) -> list[str]:
     return [f"VPP's {name} plugin is loaded: it {does}" for name, does in EATERS.items() if name in plugins]
 
 
-def _broadcast(address: bytes, length: int) -> bytes:
-    return ipaddress.IPv4Network((address, length), strict=False).broadcast_address.packed
+def _tables(wanted: Mapping[ObjectKey, object], interfaces: Collection[int]) -> set[tuple[object, int]]:
+    """Return the tables that these interfaces are in, each with the bytes of its addresses."""
+    return {
+        (table, ADDRESS_BITS[key.family] // 8)
+        for key, table in wanted.items()
+        if isinstance(key, Membership) and key.interface in interfaces
+    }
 
 
 def _may_take_inet(topology: Topology, interface: int) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rtagent.core.objects import Objects
+from rtagent.core.punt import BROADCAST, broadcast_of
 from rtagent.core.rows import Row
+from rtagent.vector.interfaces import InterfaceAddress
 from rtagent.vector.objects import ObjectKey
 from rtagent.vector.punt import (
     ETHERTYPE_LLDP,
@@ -74,6 +76,7 @@ def punt_rows(
     for key in objects.of(MulticastAccept):
         assert isinstance(key, MulticastAccept)
         accepts[key.table, key.group].add(key)
+    broadcasts = {broadcast_of(key) for key in objects.of(InterfaceAddress) if isinstance(key, InterfaceAddress)}
     keys = [key for kind in _KEYS for key in objects.of(kind)]
     for key in sorted(keys, key=_order):
         parts: set[ObjectKey] = {key}
@@ -85,7 +88,7 @@ def punt_rows(
         count = counts.addresses.get(key) if counts is not None and isinstance(key, LocalAddress) else None
         yield {
             "what": punted_text(key),
-            "kind": _kind(key),
+            "kind": _kind(key, broadcasts),
             "table": getattr(key, "table", None),
             "from": _from(key, accepts, interfaces),
             "state": state,
@@ -148,12 +151,12 @@ def _clearly(key: ObjectKey, reason: str) -> str:
     return reason
 
 
-def _kind(key: ObjectKey) -> str:
+def _kind(key: ObjectKey, broadcasts: Collection[LocalAddress | None]) -> str:
     match key:
         case MulticastLocal():
             return "multicast"
         case LocalAddress():
-            return "broadcast"
+            return "broadcast" if key in broadcasts or key.address == BROADCAST else "address"
         case TakesInet():
             return "port"
     return "frames"
@@ -182,7 +185,7 @@ def _order(key: ObjectKey) -> tuple[int, int, bytes]:
         case MulticastLocal():
             return place, table, bytes((len(key.group.address),)) + key.group.address + key.group.source
         case LocalAddress():
-            return place, table, key.address
+            return place, table, bytes((len(key.address),)) + key.address
         case TakesInet():
             return place, key.interface, b""
         case Ethertype() | OsiProtocol():

@@ -1,8 +1,7 @@
 """What VPP punts besides multicast, as objects: local addresses, frames that are not IP.
 
-* A **local address** that an interface's own prefix would drop (the broadcast address, priority 3) is held by a second
-  FIB source of ours, ``SOURCE``, of priority 2; a source that was registered for it marks every row of it as ours.
-  Unlike the source of routes it is stronger than what an operator configures on interfaces, so it holds nothing else.
+* A **local address** is held by a second FIB source of ours, ``SOURCE``, of priority 2: what an interface's own prefix
+  would have dropped (priority 3: the broadcast address) is the host's. A source that is ours marks its rows as ours.
 * **Frames**: VPP 26.06 takes the number of ``lcp_ethertype_enable`` in the host's byte order
   (plugins/linux-cp/lcp_api.c), and nothing can switch a type off again.
 """
@@ -15,6 +14,7 @@ from typing import Any
 
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_paths import LOCAL, api_path
+from rtagent.vector.fib import RESERVED_TABLES
 from rtagent.vector.keys import TABLE_MAIN
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.punt import Ethertype, LocalAddress, OsiProtocol
@@ -42,11 +42,12 @@ class VppLocalAddresses:
         if source is None:
             return held
         for row in await client.dump("ip_table_dump", "ip_table_details"):
-            if row.table.is_ip6:
+            if row.table.table_id in RESERVED_TABLES:
                 continue
-            table = {"table_id": row.table.table_id, "is_ip6": False}
+            table = {"table_id": row.table.table_id, "is_ip6": row.table.is_ip6}
             for details in await client.dump("ip_route_v2_dump", "ip_route_v2_details", src=source, table=table):
-                address = bytes(details.route.prefix.address.un.ip4)
+                prefix = details.route.prefix
+                address = bytes(prefix.address.un.ip6 if prefix.address.af else prefix.address.un.ip4)
                 held[LocalAddress(row.table.table_id or TABLE_MAIN, address)] = _HELD
         return held
 
@@ -54,12 +55,14 @@ class VppLocalAddresses:
         """Add a row, or remove it."""
         key, add = change.key, change.after is not None
         assert isinstance(key, LocalAddress)
+        is_ipv6 = len(key.address) > 4
+        address = {"af": int(is_ipv6), "un": {"ip6" if is_ipv6 else "ip4": key.address}}
         route = {
             "table_id": 0 if key.table == TABLE_MAIN else key.table,
-            "prefix": {"address": {"af": 0, "un": {"ip4": key.address}}, "len": 32},
+            "prefix": {"address": address, "len": 8 * len(key.address)},
             "src": await _source(client) or 0,
             "n_paths": int(add),
-            "paths": [api_path(LOCAL)] if add else [],
+            "paths": [api_path(LOCAL, is_ipv6=is_ipv6)] if add else [],
         }
         try:
             await client.call("ip_route_add_del_v2", is_add=add, is_multipath=False, route=route)

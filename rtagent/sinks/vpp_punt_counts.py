@@ -33,7 +33,9 @@ async def punt_counts(client: VapiClient, path: str, addresses: Collection[Local
 
 async def _counter_of(client: VapiClient, key: LocalAddress) -> int | None:
     table = 0 if key.table == TABLE_MAIN else key.table
-    prefix = {"address": {"af": 0, "un": {"ip4": key.address}}, "len": 32}
+    is_ipv6 = len(key.address) > 4
+    address = {"af": int(is_ipv6), "un": {"ip6" if is_ipv6 else "ip4": key.address}}
+    prefix = {"address": address, "len": 8 * len(key.address)}
     try:
         reply = await client.call("ip_route_lookup_v2", table_id=table, exact=1, prefix=prefix)
     except Refused:

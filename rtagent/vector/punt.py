@@ -110,10 +110,11 @@ class MulticastAccept:
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """That an IPv4 address is the host's, even where an interface's prefix says otherwise (broadcast); True."""
+    """That an address is the host's, even where an interface's prefix says otherwise (broadcast); True."""
 
     table: int
     address: bytes
+    """4 or 16 bytes."""
 
     @property
     def stage(self) -> Stage:

@@ -77,6 +77,7 @@ def test_what_is_punted_is_read_as_it_was_written_and_known_again(plane: Plane) 
         **{MulticastAccept(each, TABLE_MAIN, group): True for each in (E0, E1) for group in GROUPS},
         LocalAddress(TABLE_MAIN, packed("255.255.255.255")): True,
         LocalAddress(TABLE_MAIN, packed("10.0.0.255")): True,
+        LocalAddress(TABLE_MAIN, packed("2001:db8:ff::1")): True,
         TakesInet(E1): True,
         PuntPolicer(): LIMIT,
         PuntExempt(AF_INET): matches(["bgp", "ospf"], PEERS, 4),

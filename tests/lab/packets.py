@@ -76,6 +76,13 @@ class Capture:
         )
         return found
 
+    def frame(self, ending: bytes) -> bytes:
+        """Return the first frame that ends like this."""
+        found: bytes = self._process.wait_for(
+            lambda: next((frame for frame in self._frames() if frame.endswith(ending)), None), f"a frame …{ending!r}"
+        )
+        return found
+
     def _frames(self) -> list[bytes]:
         lines = self._process.text().split("\n")[1:-1]
         return [bytes.fromhex(line) for line in lines]

@@ -10,7 +10,7 @@ from tests.lab.lab import Lab, Namespace, Process, run
 
 INSTALLED = shutil.which("vpp") is not None
 
-_PLUGINS = ("af_packet", "ping")
+_PLUGINS = ("af_packet",)
 
 _CONFIG = """
 unix {{ nodaemon cli-listen {folder}/cli.sock runtime-dir {folder} {poll} }}
@@ -34,8 +34,9 @@ class Vpp:
     def __init__(
         self, lab: Lab, namespace: Namespace, *, heap: str = "1G", busy: bool = False,
         plugins: tuple[str, ...] = (), plugin_path: Path | None = None, trace_items: int = 65_536,
-        workers: int = 0,
+        workers: int = 0, ping: bool = True,
     ) -> None:  # fmt: skip
+        """``ping``: with the plugin of this name, which answers echo requests."""
         self._lab = lab
         self.namespace = namespace
         self.folder = lab.folder / f"vpp-{namespace.label}"
@@ -43,6 +44,7 @@ class Vpp:
         self.api = str(self.folder / "api.sock")
         self.stats = str(self.folder / "stats.sock")
         self._config = self.folder / "startup.conf"
+        names = (*_PLUGINS, *(("ping",) if ping else ()), *plugins)
         self._config.write_text(
             _CONFIG.format(
                 folder=self.folder,
@@ -50,7 +52,7 @@ class Vpp:
                 heap=heap,
                 poll="" if busy else "poll-sleep-usec 100",
                 path=f"add-path {plugin_path}" if plugin_path else "",
-                plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in (*_PLUGINS, *plugins)),
+                plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in names),
                 trace_items=trace_items,
                 workers=f"workers {workers}" if workers else "",
             )

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtagent.core.objects import Objects
-from rtagent.core.punt import LINK_GROUPS, PUNT_KINDS, Punting, in_the_way, punted
+from rtagent.core.punt import LINK_GROUPS, PUNT_KINDS, Punting, host_addresses, in_the_way, punted
 from rtagent.core.punt_matches import PROTOCOLS, matches
 from rtagent.core.punt_settings import PuntSettings
+from rtagent.core.resolve import Topology
 from rtagent.core.store import Store
 from rtagent.vector.fib import FibEntries
 from rtagent.vector.interfaces import InterfaceAddress, Membership
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
-from rtagent.vector.links import IFF_UP, Link
+from rtagent.vector.links import IFA_F_TENTATIVE, IFF_LOOPBACK, IFF_UP, Address, Link
 from rtagent.vector.nexthops import NexthopGroups
 from rtagent.vector.objects import Held, ObjectKey
 from rtagent.vector.ports import Port
@@ -90,6 +91,37 @@ def test_what_is_configured_is_wanted_and_without_a_rate_there_is_no_policer() -
     assert matches(["bgp"], (), 6) == found[PuntExempt(AF_INET6)]
     without = punted(members(E0), [E0], PuntSettings(rate_kbps=0), without_inet=())
     assert not of(PuntPolicer, without) | of(PuntExempt, without)
+
+
+def test_an_address_that_no_interface_has_is_local_in_the_tables_of_the_pairs_and_only_there() -> None:
+    links = [
+        Link(1, "lo", IFF_UP | IFF_LOOPBACK), Link(2, "e0", IFF_UP), Link(3, "mgmt", IFF_UP), Link(4, "down"),
+        Link(5, "red", IFF_UP, kind="vrf", table=77), Link(6, "dummy0", IFF_UP, master=5), Link(7, "docker0", IFF_UP),
+    ]  # fmt: skip
+    topology = Topology()
+    topology.links, topology.left_alone = {link.ifindex: link for link in links}, frozenset((7,))
+    texts = {
+        1: ["127.0.0.1/8", "::1/128", "203.0.113.1/32", "2001:db8:ff::1/128"],
+        2: ["10.0.0.1/24", "fe80::1/64"],
+        3: ["192.0.2.1/24"],
+        4: ["192.0.2.9/24"],
+        6: ["198.51.100.1/32"],
+        7: ["172.17.0.1/16"],
+    }
+    rows = [of_host(ifindex, text) for ifindex, of_link in texts.items() for text in of_link]
+    rows.append(of_host(3, "2001:db8::5/64", IFA_F_TENTATIVE))
+    hosts = list(host_addresses(topology, rows))
+    assert LocalAddress(77, packed("198.51.100.1")) in hosts
+    wanted = members(E0) | {address("10.0.0.1/24"): True}
+    expected = {"203.0.113.1", "2001:db8:ff::1", "192.0.2.1", "10.0.0.255", "255.255.255.255"}
+    found = of(LocalAddress, punted(wanted, [E0], PuntSettings(), hosts))
+    assert {LocalAddress(TABLE_MAIN, packed(text)) for text in expected} == found
+
+
+def of_host(ifindex: int, text: str, flags: int = 0) -> Address:
+    parsed = ipaddress.ip_interface(text)
+    family = AF_INET if parsed.version == 4 else AF_INET6
+    return Address(family, ifindex, parsed.ip.packed, parsed.network.prefixlen, b"", flags)
 
 
 def punting(*links: Link) -> tuple[Punting, Objects]:
