@@ -27,6 +27,7 @@ from rtagent.vector.links import IFF_LOOPBACK
 from rtagent.vector.neighbors import NeighborEntry, NeighborKey
 from rtagent.vector.nexthops import NexthopGroups
 from rtagent.vector.objects import Held, ObjectKey
+from rtagent.vector.punt import LocalAddress
 
 _LOOKUP_ROWS = 1024
 
@@ -145,6 +146,10 @@ class Mirror:
         """Take the objects that the data plane holds, and say what is wanted of them."""
         self.objects.load(await self.sink.objects())
         self.want_objects()
+        addresses = [key for key in self.objects.of(LocalAddress) if isinstance(key, LocalAddress)]
+        held = await self.sink.local_addresses(addresses)
+        for key in addresses:
+            self.objects.heard(key, Held(True) if key in held else None)
 
     async def load(self) -> int:
         """Take what the data plane holds into the ledger; return the number of rows."""

@@ -14,6 +14,7 @@ from rtagent.vector.interfaces import OURS, AdminState, InterfaceAddress, LinkLo
 from rtagent.vector.keys import AF_INET, TABLE_MAIN
 from rtagent.vector.links import Link
 from rtagent.vector.ports import Port, PortKind
+from rtagent.vector.punt import PuntCounts
 
 
 def pair_rows(
@@ -83,6 +84,20 @@ def _why_not(mirror: Mirror, port: Port | None) -> str:
     if not port.tags:
         return "it does not match its tags exactly, so it cannot have addresses (vppctl: exact-match)"
     return f"{parent.name if parent else 'its parent'} is not paired, or has no VLAN of these tags"
+
+
+def host_rows(pairs: Iterable[Pair], ports: Mapping[str, Port], counts: PuntCounts | None) -> list[Row]:
+    """Return a row for each pair: ``host``, ``vpp``, ``state``, and the ``packets`` and ``bytes`` that VPP sent to it.
+
+    The two are null where VPP has not made the pair, or its statistics are out of reach.
+    """
+    rows = []
+    for pair in pairs:
+        port = ports.get(pair.vpp)
+        count = None if counts is None or port is None else counts.hosts.get(port.interface)
+        sent = {"packets": count.packets if count else None, "bytes": count.bytes if count else None}
+        rows.append(pair._asdict() | sent)
+    return rows
 
 
 def _link_row(store: Store, link: Link) -> Row:

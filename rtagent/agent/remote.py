@@ -141,6 +141,10 @@ class RemoteFib:
     async def neighbors(self, interfaces: Collection[int]) -> None:
         """There are none but the kernel's."""
 
+    async def local_addresses(self, keys: Collection[LocalAddress]) -> set[LocalAddress]:
+        """They are not told."""
+        return set()
+
     async def punt_counts(self, addresses: Collection[LocalAddress]) -> None:
         """There are no packets to count."""
 

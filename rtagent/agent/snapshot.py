@@ -16,7 +16,7 @@ import numpy as np
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import read_only_sink
 from rtagent.agent.mirror import Mirror
-from rtagent.agent.pair_rows import pair_rows, port_rows
+from rtagent.agent.pair_rows import host_rows, pair_rows, port_rows
 from rtagent.agent.settings import Settings
 from rtagent.core.compare import Comparison
 from rtagent.core.explain import Explanation, Held, Step
@@ -90,7 +90,7 @@ async def punt(settings: Settings) -> dict[str, Any]:
         return {
             "linux_cp": LINUX_CP in mirror.sink.plugins,
             "warnings": mirror.warnings,
-            "hosts": [pair._asdict() for pair in mirror.pairs],
+            "hosts": host_rows(mirror.pairs, mirror.sink.ports, counts),
             "punted": list(punt_rows(objects, names, refused, counts)),
             "policer": policer_row(objects, refused, counts),
         }

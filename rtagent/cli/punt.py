@@ -64,8 +64,10 @@ def _show(found: dict[str, Any]) -> None:
         output.print_tables(
             found["punted"], ("punted", "table", "from", "state", "packets", "bytes"), _cells
         )  # fmt: skip
-        hosts = ", ".join(f"{row['vpp']} to {row['host']}" for row in found["hosts"])
-        out.print(f"\nwhat comes in by an interface goes to the link of its pair: {escape(hosts) or 'there is none'}")
+    if found["hosts"]:
+        out.print()
+        columns = ("what comes in by", "goes to", "state", "packets", "bytes")
+        output.print_tables(found["hosts"], columns, _host_cells)
     if found["policer"]:
         _show_policer(found["policer"])
 
@@ -82,6 +84,10 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
         _number(row["packets"]),
         _number(row["bytes"]),
     )
+
+
+def _host_cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["vpp"], row["host"], output.word(row["state"]), _number(row["packets"]), _number(row["bytes"])
 
 
 def _show_policer(policer: dict[str, Any]) -> None:

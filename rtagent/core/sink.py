@@ -108,6 +108,12 @@ class FibSink(Protocol):
         Their ``ifindex`` is the data plane's interface. None where it has no neighbours of its own: the kernel's count.
         """
 
+    async def local_addresses(self, keys: Collection[LocalAddress]) -> set[LocalAddress]:
+        """Return which of these the data plane holds for us: cheap, where ``objects`` knows them after a ``read`` only.
+
+        Raises Disconnected.
+        """
+
     async def punt_counts(self, addresses: Collection[LocalAddress]) -> PuntCounts | None:
         """Return how much was punted, to these addresses and in all; None where that is not counted, or not told.
 

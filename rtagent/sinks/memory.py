@@ -172,6 +172,10 @@ class MemoryFib:
     async def neighbors(self, interfaces: Collection[int]) -> None:
         """There are none but the kernel's."""
 
+    async def local_addresses(self, keys: Collection[LocalAddress]) -> set[LocalAddress]:
+        """Return which of these were written."""
+        return {key for key in keys if key in self._objects}
+
     async def punt_counts(self, addresses: Collection[LocalAddress]) -> None:
         """There are no packets to count."""
 

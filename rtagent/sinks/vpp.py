@@ -32,7 +32,7 @@ from rtagent.sinks.vpp_neighbors import read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
 from rtagent.sinks.vpp_plugins import plugins
 from rtagent.sinks.vpp_ports import has_pairing, read_ports
-from rtagent.sinks.vpp_punt import make_source
+from rtagent.sinks.vpp_punt import SOURCE, local_addresses, make_source, row_keys
 from rtagent.sinks.vpp_punt_counts import punt_counts
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, PairKey, Table
@@ -93,6 +93,8 @@ class VppFib:
         self._own_source = _NO_SOURCE
         self._ports: dict[str, Port] = {}
         self._can_pair = False
+        self._local_addresses: set[LocalAddress] = set()
+        """Those of ours, as the last reading of all rows and our writes since have left them."""
         self._tables: set[tuple[int, int]] = set()
         """(family, VPP's table) of the IP tables that are known to exist."""
         self._in_order = asyncio.Lock()
@@ -188,10 +190,11 @@ class VppFib:
         """
         client = self._connected()
         await asyncio.gather(self._read_sources(client), self._read_tables(client))
+        self._local_addresses.clear()
         yield await self._read_labels(client)
         if has_bulk(client):
             async for held in read_bulk(client, self._own_source, self._paths):
-                yield self._in_kernel(self._of_tables(held))
+                yield self._noted(self._in_kernel(self._of_tables(held)))
             return
         for family, table in sorted(self._tables):
             if table != TABLE_MAIN:
@@ -201,10 +204,10 @@ class VppFib:
                 ):
                     parts.append(frames)
                     if sum(map(len, parts)) >= _READ_ROWS:
-                        yield self._held(client, parts)
+                        yield self._noted(self._held(client, parts))
                         parts = []
                 if parts:
-                    yield self._held(client, parts)
+                    yield self._noted(self._held(client, parts))
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
         """Install the plan; rows of tables that VPP lacks, and labels, have their ground prepared first."""
@@ -231,7 +234,7 @@ class VppFib:
         return retval
 
     async def objects(self) -> Mapping[ObjectKey, Held]:
-        """Return every object that one of the writers knows."""
+        """Return every object that one of the writers knows, and the local addresses among the rows read last."""
         client = self._connected()
         held: dict[ObjectKey, Held] = {}
         try:
@@ -240,7 +243,7 @@ class VppFib:
         except Refused as refused:
             raise Disconnected(f"VPP does not tell what it holds: {refused}") from None
         self._encaps.read(held)
-        return held
+        return held | {key: Held(True) for key in self._local_addresses}
 
     async def write(self, change: ObjectChange) -> ObjectAnswer:
         """Write an object by the writer of its kind."""
@@ -254,6 +257,8 @@ class VppFib:
         self._encaps.written(change, interface)
         if isinstance(change.key, Table):
             await self._read_tables(client)
+        elif isinstance(change.key, LocalAddress):
+            (self._local_addresses.discard if change.after is None else self._local_addresses.add)(change.key)
         elif isinstance(change.key, PairKey):  # of whose tag VPP tells nobody
             client.events.append((_PORT_EVENT, b""))
             client.stirred.set()
@@ -303,9 +308,13 @@ class VppFib:
             if key.interface in interfaces
         }
 
+    async def local_addresses(self, keys: Collection[LocalAddress]) -> set[LocalAddress]:
+        """Return which of these VPP holds for us."""
+        return local_addresses(await self.lookup(row_keys(keys)), self._punt_source)
+
     async def punt_counts(self, addresses: Collection[LocalAddress]) -> PuntCounts | None:
         """Return how much VPP has punted, None where its statistics are out of reach."""
-        return await punt_counts(self._connected(), self._stats_path, addresses)
+        return await punt_counts(self._connected(), self._stats_path, addresses, self._ports.values())
 
     def error_text(self, retval: int) -> str:
         """Return VPP's words for a negative answer."""
@@ -321,6 +330,15 @@ class VppFib:
         if self._client is None:
             raise Disconnected("not connected to VPP")
         return self._client
+
+    @property
+    def _punt_source(self) -> int | None:
+        return next((number for number, source in self._sources.items() if source.name == SOURCE), None)
+
+    def _noted(self, held: FibVector) -> FibVector:
+        """Return these rows, and note the local addresses among them."""
+        self._local_addresses |= local_addresses(held, self._punt_source)
+        return held
 
     async def _find_source(self, client: VapiClient, *, make: bool) -> None:
         await self._read_sources(client)

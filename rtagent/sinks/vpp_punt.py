@@ -12,15 +12,18 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_paths import LOCAL, api_path
-from rtagent.vector.fib import RESERVED_TABLES
-from rtagent.vector.keys import TABLE_MAIN
+from rtagent.vector.fib import FibVector
+from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN, Key, Keys
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.punt import Ethertype, LocalAddress, OsiProtocol
 from rtagent.wire.vapi.retvals import NO_SUCH_ENTRY, NO_SUCH_FIB, UNIMPLEMENTED
 
 SOURCE, SOURCE_PRIORITY = "rtagent-punt", 2
+_BYTES = {AF_INET: 4, AF_INET6: 16}
 _HELD = Held(True)
 
 
@@ -30,26 +33,35 @@ async def make_source(client: VapiClient) -> None:
         await client.call("fib_source_add", src={"priority": SOURCE_PRIORITY, "name": SOURCE})
 
 
+def local_addresses(rows: FibVector, source: int | None) -> set[LocalAddress]:
+    """Return those of the rows, in the kernel's tables, that are of this source, which is ours."""
+    if source is None:
+        return set()
+    own = rows.keys.take(np.flatnonzero(rows.source == source))
+    return {LocalAddress(key.table, key.bits.to_bytes(16, "big")[: _BYTES[key.family]]) for key in own}
+
+
+def row_keys(addresses: Collection[LocalAddress]) -> Keys:
+    """Return the rows of these addresses."""
+    families = {size: family for family, size in _BYTES.items()}
+    return Keys.of(
+        Key(each.table, families[size], int.from_bytes(each.address.ljust(16, b"\0"), "big"), 8 * size)
+        for each in addresses
+        for size in (len(each.address),)
+    )
+
+
 class VppLocalAddresses:
-    """Reads and writes LocalAddress."""
+    """Writes LocalAddress. It reads none: VPP would walk all routes for them, with its workers held.
+
+    They are among the rows that whoever reads all routes gets anyway; others look for the ones that they know.
+    """
 
     kinds: Collection[type] = (LocalAddress,)
 
     async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
-        """Return the rows of our source; VPP walks its tables for them."""
-        source = await _source(client)
-        held: dict[ObjectKey, Held] = {}
-        if source is None:
-            return held
-        for row in await client.dump("ip_table_dump", "ip_table_details"):
-            if row.table.table_id in RESERVED_TABLES:
-                continue
-            table = {"table_id": row.table.table_id, "is_ip6": row.table.is_ip6}
-            for details in await client.dump("ip_route_v2_dump", "ip_route_v2_details", src=source, table=table):
-                prefix = details.route.prefix
-                address = bytes(prefix.address.un.ip6 if prefix.address.af else prefix.address.un.ip4)
-                held[LocalAddress(row.table.table_id or TABLE_MAIN, address)] = _HELD
-        return held
+        """Return nothing."""
+        return {}
 
     async def write(self, client: VapiClient, change: ObjectChange) -> None:
         """Add a row, or remove it."""

@@ -7,7 +7,7 @@ the policer's sum, and has no count of its own. Statistics are for people: where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from vpp_papi.vpp_stats import VPPStats
@@ -15,20 +15,24 @@ from vpp_papi.vpp_stats import VPPStats
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_policer import our_policer
 from rtagent.vector.keys import TABLE_MAIN
+from rtagent.vector.ports import Port
 from rtagent.vector.punt import Count, LocalAddress, PuntCounts
 
-_ROUTE = "/net/route/to"
+_ROUTE, _SENT = "/net/route/to", "/if/tx"
 _PASSED, _DROPPED = "/net/policer/conform", ("/net/policer/exceed", "/net/policer/violate")
 _EXEMPT = tuple(
     f"/err/ip{version}-punt-acl/input ACL {what}" for version in (4, 6) for what in ("hits", "hits after chain walk")
 )
 
 
-async def punt_counts(client: VapiClient, path: str, addresses: Collection[LocalAddress]) -> PuntCounts | None:
+async def punt_counts(
+    client: VapiClient, path: str, addresses: Collection[LocalAddress], ports: Iterable[Port]
+) -> PuntCounts | None:
     """Return the counters, None where the segment cannot be read. Raises Disconnected."""
+    taps = {port.interface: port.link.interface for port in ports if port.link is not None}
     numbers = {key: number for key in addresses if (number := await _counter_of(client, key)) is not None}
     policer = await our_policer(client)
-    return await asyncio.to_thread(_read, path, numbers, policer)
+    return await asyncio.to_thread(_read, path, numbers, policer, taps)
 
 
 async def _counter_of(client: VapiClient, key: LocalAddress) -> int | None:
@@ -43,7 +47,9 @@ async def _counter_of(client: VapiClient, key: LocalAddress) -> int | None:
     return int(reply.route.stats_index)
 
 
-def _read(path: str, numbers: Mapping[LocalAddress, int], policer: int | None) -> PuntCounts | None:
+def _read(
+    path: str, numbers: Mapping[LocalAddress, int], policer: int | None, taps: Mapping[int, int]
+) -> PuntCounts | None:
     statistics = VPPStats(path)
     try:
         statistics.connect()
@@ -54,9 +60,10 @@ def _read(path: str, numbers: Mapping[LocalAddress, int], policer: int | None) -
         dropped = None if policer is None else _count(statistics, _DROPPED, policer)
         exempt = sum(_error(statistics, name) for name in _EXEMPT)
         of_address = {key: _count(statistics, (_ROUTE,), number) for key, number in numbers.items()}
+        of_host = {interface: _count(statistics, (_SENT,), tap) for interface, tap in taps.items()}
     finally:
         statistics.disconnect()
-    return PuntCounts(passed, dropped, exempt, of_address)
+    return PuntCounts(passed, dropped, exempt, of_address, of_host)
 
 
 def _count(statistics: Any, names: Collection[str], number: int) -> Count:

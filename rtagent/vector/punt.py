@@ -78,6 +78,8 @@ class PuntCounts(NamedTuple):
     exempt_packets: int
     """What passed by it."""
     addresses: Mapping[LocalAddress, Count]
+    hosts: Mapping[int, Count]
+    """What was sent to the host, by the interface whose pair it left through."""
 
 
 @dataclass(frozen=True, slots=True)

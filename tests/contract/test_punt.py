@@ -86,7 +86,12 @@ def test_what_is_punted_is_read_as_it_was_written_and_known_again(plane: Plane) 
 
     async def scenario(sink: FibSink) -> None:
         assert [0] * len(wanted) == [await write(sink, key, after) for key, after in wanted.items()]
+        addresses = [key for key in wanted if isinstance(key, LocalAddress)]
+        nobodys = LocalAddress(TABLE_MAIN, packed("10.0.0.254"))
+        assert {*addresses} == await sink.local_addresses([*addresses, nobodys])
         await sink.connect()
+        async for _ in sink.read():
+            pass
         held = await sink.objects()
         assert wanted == {key: held[key].value for key in wanted}
         assert [0] * len(wanted) == [await write(sink, key, None) for key in wanted]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rtagent.wire.vapi.definitions import OPTIONAL
+from rtagent.wire.vapi.definitions import PUNTING
 from tests.fakes.interfaces import Interfaces
 
 _NONE = 0xFFFFFFFF
 _NO_SUCH_FIB, _NO_SUCH_ENTRY, _INVALID, _NO_FEATURE, _HELD, _EXISTS = -3, -6, -7, -30, -31, -81
 _IPV4 = 0x0800
-PLUGINS = {name: crc for name, crc in OPTIONAL.items() if not name.startswith("fibbulk")}
-"""The messages of linux-cp and the policer."""
+PLUGINS = dict(PUNTING)
+"""The messages of linux-cp, pairs apart, and of the policer."""
 
 EntryKey = tuple[int, int, int, bytes, bytes]
 """VPP's table, is_ip6, length, group, source."""
