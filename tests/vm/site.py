@@ -40,7 +40,7 @@ class Site(NamedTuple):
     def disagreements(self) -> list[str]:
         """Return where kernel, mirror and VPP, once settled, are not one: the kernel's word against vppctl's."""
         found = disagreements(self.mirror, self.router, ports=self.plane.ports)
-        return found + self.plane.differences(self.router)
+        return found + self.plane.differences(self.router, self.plane.ports)
 
     def label(self, label: int) -> dict[str, set[Way]]:
         """Return what VPP does with a label, at the bottom of the stack (eos) and not (neos)."""
