@@ -1,9 +1,6 @@
 """VPP as a FibSink: our rows in its FIB, through the binary API socket and nothing else.
 
-* **Ours** are the rows of a FIB source named after us. It is looked up before it is made, because VPP never merges
-  sources of one name and has 255 numbers. Its priority, 0x88, comes just after API (0x80) and CLI (0x81): what an
-  operator configures, and what interfaces bring along, shadows our rows, while ours win over everything that VPP
-  finds by itself (DHCP, neighbours, router advertisements, the built-in default drop); vnet/fib/fib_source.h.
+* **Ours** are the rows of a FIB source named after us (``sinks.vpp_sources``).
 * **Labels** cannot have a source: VPP makes every client's MPLS routes source API. Ours bear a mark that the dump
   returns (``wire.vapi.labels``); any other row shadows, as source API. A row that somebody adds to a label after we
   have written it replaces ours; we see that when we read again.
@@ -18,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +25,17 @@ from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_bulk import has_bulk, read_bulk, write_bulk
 from rtagent.sinks.vpp_encaps import VppEncaps
 from rtagent.sinks.vpp_labels import VppLabels
-from rtagent.sinks.vpp_neighbors import read_neighbors
+from rtagent.sinks.vpp_neighbors import kernels_rows, read_neighbors
 from rtagent.sinks.vpp_objects import LISTENERS, WRITERS, write_all
 from rtagent.sinks.vpp_plugins import plugins
 from rtagent.sinks.vpp_ports import has_pairing, read_ports
-from rtagent.sinks.vpp_punt import SOURCE, local_addresses, make_source, row_keys
+from rtagent.sinks.vpp_punt import local_addresses, row_keys
 from rtagent.sinks.vpp_punt_counts import punt_counts
+from rtagent.sinks.vpp_sources import VppSources
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
 from rtagent.vector.interfaces import OURS, PairKey, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
-from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
+from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE, Port
 from rtagent.vector.punt import LocalAddress, PuntCounts
@@ -47,10 +45,6 @@ from rtagent.wire.vapi.hosts import with_attached_hosts
 from rtagent.wire.vapi.paths import PathLists
 from rtagent.wire.vapi.retvals import ENTRY_ALREADY_EXISTS, NO_SUCH_FIB, retval_text
 from rtagent.wire.vapi.routes import decode_details, decode_lookups, decode_replies, encode_lookups, encode_routes
-
-_PRIORITY = 0x88
-_NO_SOURCE = 255
-"""A number that VPP gives to no source: ours while it has not been made."""
 
 _WRITE_ROWS = 16_384
 _READ_ROWS = 2_048
@@ -67,11 +61,6 @@ _META_MASK = np.uint64(0xFFFF)
 _WRITER_OF = {kind: writer for writer in WRITERS for kind in writer.kinds}
 
 
-class _Source(NamedTuple):
-    name: str
-    priority: int
-
-
 class VppFib:
     """A FibSink that is VPP's FIB. ``ports`` follow the interfaces while somebody is in ``wait_lost``."""
 
@@ -84,13 +73,11 @@ class VppFib:
         self.on_object_heard: Callable[[ObjectKey, Held | None], None] = lambda key, held: None
         self._socket_path = socket_path
         self._stats_path = stats_path
-        self._name = source_name
         self._paths = PathLists(entries)
         self._labels = VppLabels(entries, self._paths)
         self._encaps = VppEncaps(self._paths)
         self._client: VapiClient | None = None
-        self._sources: dict[int, _Source] = {}
-        self._own_source = _NO_SOURCE
+        self._sources = VppSources(source_name)
         self._ports: dict[str, Port] = {}
         self._can_pair = False
         self._local_addresses: set[LocalAddress] = set()
@@ -102,7 +89,7 @@ class VppFib:
     @property
     def own_source(self) -> int:
         """The number of our source; one that no row has where it was not found and not to be made."""
-        return self._own_source
+        return self._sources.own
 
     @property
     def bulk(self) -> bool:
@@ -126,17 +113,11 @@ class VppFib:
 
     def source_name(self, source: int) -> str:
         """Return VPP's name of a source."""
-        known = self._sources.get(source)
-        return known.name if known else f"source {source}"
+        return self._sources.name(source)
 
     def outranks(self, source: int) -> bool:
         """Whether rows of a source win over ours. Within a priority VPP prefers the source that was made first."""
-        if source == self._own_source:
-            return False
-        known, own = self._sources.get(source), self._sources.get(self._own_source)
-        if known is None:
-            return True
-        return (known.priority, source) < (own.priority if own else _PRIORITY, self._own_source)
+        return self._sources.outranks(source)
 
     async def connect(self, *, read_only: bool = False) -> None:
         """Connect, find our source or make it, and learn interfaces and tables."""
@@ -148,8 +129,7 @@ class VppFib:
             await asyncio.gather(
                 client.call("want_interface_events", enable_disable=1, pid=os.getpid()),
                 *(listener.subscribe(client) for listener in listeners),
-                self._find_source(client, make=not read_only),
-                *(() if read_only else (make_source(client),)),
+                self._sources.find(client, make=not read_only),
                 self._read_ports(client),
                 self._read_tables(client),
                 self._encaps.learn(client),
@@ -189,11 +169,11 @@ class VppFib:
         Without our plugin VPP holds its workers while it dumps.
         """
         client = self._connected()
-        await asyncio.gather(self._read_sources(client), self._read_tables(client))
+        await asyncio.gather(self._sources.read(client), self._read_tables(client))
         self._local_addresses.clear()
         yield await self._read_labels(client)
         if has_bulk(client):
-            async for held in read_bulk(client, self._own_source, self._paths):
+            async for held in read_bulk(client, self._sources.own, self._paths):
                 yield self._noted(self._in_kernel(self._of_tables(held)))
             return
         for family, table in sorted(self._tables):
@@ -299,18 +279,11 @@ class VppFib:
 
     async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor]:
         """Return VPP's neighbours on these interfaces, by (interface, address)."""
-        held = await read_neighbors(self._connected())
-        return {
-            (key.interface, key.address): Neighbor(
-                key.family, key.interface, key.address, entry.mac, NUD_PERMANENT if entry.static else NUD_REACHABLE
-            )
-            for key, entry in held.items()
-            if key.interface in interfaces
-        }
+        return kernels_rows(await read_neighbors(self._connected()), interfaces)
 
     async def local_addresses(self, keys: Collection[LocalAddress]) -> set[LocalAddress]:
         """Return which of these VPP holds for us."""
-        return local_addresses(await self.lookup(row_keys(keys)), self._punt_source)
+        return local_addresses(await self.lookup(row_keys(keys)), self._sources.of_punt)
 
     async def punt_counts(self, addresses: Collection[LocalAddress]) -> PuntCounts | None:
         """Return how much VPP has punted, None where its statistics are out of reach."""
@@ -331,28 +304,10 @@ class VppFib:
             raise Disconnected("not connected to VPP")
         return self._client
 
-    @property
-    def _punt_source(self) -> int | None:
-        return next((number for number, source in self._sources.items() if source.name == SOURCE), None)
-
     def _noted(self, held: FibVector) -> FibVector:
         """Return these rows, and note the local addresses among them."""
-        self._local_addresses |= local_addresses(held, self._punt_source)
+        self._local_addresses |= local_addresses(held, self._sources.of_punt)
         return held
-
-    async def _find_source(self, client: VapiClient, *, make: bool) -> None:
-        await self._read_sources(client)
-        if self._own_source == _NO_SOURCE and make:
-            made = await client.call("fib_source_add", src={"priority": _PRIORITY, "name": self._name})
-            if not made.id:
-                raise Disconnected("VPP has no number left for another FIB source")
-            await self._read_sources(client)
-
-    async def _read_sources(self, client: VapiClient) -> None:
-        dump = await client.dump("fib_source_dump", "fib_source_details")
-        self._sources = {row.src.id: _Source(row.src.name, row.src.priority) for row in dump}
-        own = [number for number, source in self._sources.items() if source.name == self._name]
-        self._own_source = min(own, default=_NO_SOURCE)
 
     async def _read_ports(self, client: VapiClient) -> None:
         ports = await read_ports(client)
@@ -369,9 +324,10 @@ class VppFib:
         }
 
     async def _read_labels(self, client: VapiClient) -> FibVector:
-        api = next((number for number, source in self._sources.items() if source.name == "API"), 0)
         try:
-            return await self._labels.read(client, own_source=self._own_source, other_source=api)
+            return await self._labels.read(
+                client, own_source=self._sources.own, other_source=self._sources.number("API") or 0
+            )
         except MalformedMessage as error:
             raise client.give_up(error) from None
 
@@ -408,7 +364,7 @@ class VppFib:
         self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
     ) -> list[asyncio.Future[None]]:
         if has_bulk(client):
-            return await write_bulk(client, keys, entry, retval, self._paths, self._own_source)
+            return await write_bulk(client, keys, entry, retval, self._paths, self._sources.own)
         answered = []
         for start in range(0, len(keys), _WRITE_ROWS):
             rows = slice(start, start + _WRITE_ROWS)
@@ -421,8 +377,9 @@ class VppFib:
         def encode(context: int) -> NDArray[np.uint8]:
             number, client_index = client.messages.numbers["ip_route_add_del_v2"], client.messages.client_index
             return encode_routes(
-                keys, entry, self._paths, context, message_id=number, client_index=client_index, source=self._own_source
-            )
+                keys, entry, self._paths, context,
+                message_id=number, client_index=client_index, source=self._sources.own,
+            )  # fmt: skip
 
         def decode(frames: Frames, which: NDArray[np.uint32]) -> None:
             retval[which] = decode_replies(frames)

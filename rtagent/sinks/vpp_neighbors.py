@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.vector.links import NUD_PERMANENT, NUD_REACHABLE, Neighbor
 from rtagent.vector.neighbors import NeighborEntry, NeighborKey, NeighborLimit, NeighborLimitKey
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE
@@ -42,6 +43,19 @@ async def read_neighbors(client: VapiClient) -> dict[NeighborKey, NeighborEntry]
             except MalformedMessage as error:
                 raise client.give_up(error) from None
     return held
+
+
+def kernels_rows(
+    held: Mapping[NeighborKey, NeighborEntry], interfaces: Collection[int]
+) -> dict[tuple[int, bytes], Neighbor]:
+    """Return those on these interfaces as the kernel would tell of them, by (interface, address)."""
+    return {
+        (key.interface, key.address): Neighbor(
+            key.family, key.interface, key.address, entry.mac, NUD_PERMANENT if entry.static else NUD_REACHABLE
+        )
+        for key, entry in held.items()
+        if key.interface in interfaces
+    }
 
 
 class NeighborWriter:

@@ -1,7 +1,6 @@
 """What VPP punts besides multicast, as objects: local addresses, frames that are not IP.
 
-* A **local address** is held by a second FIB source of ours, ``SOURCE``, of priority 2: what an interface's own prefix
-  would have dropped (priority 3: the broadcast address) is the host's. A source that is ours marks its rows as ours.
+* A **local address** is held by a FIB source of ours that is there for nothing else (``vpp_sources``).
 * **Frames**: VPP 26.06 takes the number of ``lcp_ethertype_enable`` in the host's byte order
   (plugins/linux-cp/lcp_api.c), and nothing can switch a type off again.
 """
@@ -16,21 +15,15 @@ import numpy as np
 
 from rtagent.sinks.vapi import Refused, VapiClient
 from rtagent.sinks.vpp_paths import LOCAL, api_path
+from rtagent.sinks.vpp_sources import PUNT
 from rtagent.vector.fib import FibVector
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN, Key, Keys
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.punt import Ethertype, LocalAddress, OsiProtocol
 from rtagent.wire.vapi.retvals import NO_SUCH_ENTRY, NO_SUCH_FIB, UNIMPLEMENTED
 
-SOURCE, SOURCE_PRIORITY = "rtagent-punt", 2
 _BYTES = {AF_INET: 4, AF_INET6: 16}
 _HELD = Held(True)
-
-
-async def make_source(client: VapiClient) -> None:
-    """Have VPP know our source. Raises Refused or Disconnected."""
-    if await _source(client) is None:
-        await client.call("fib_source_add", src={"priority": SOURCE_PRIORITY, "name": SOURCE})
 
 
 def local_addresses(rows: FibVector, source: int | None) -> set[LocalAddress]:
@@ -118,4 +111,4 @@ def _in_host_order(number: int) -> int:
 
 async def _source(client: VapiClient) -> int | None:
     dump: list[Any] = await client.dump("fib_source_dump", "fib_source_details")
-    return min((row.src.id for row in dump if row.src.name == SOURCE), default=None)
+    return min((row.src.id for row in dump if row.src.name == PUNT), default=None)
