@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,31 +87,18 @@ class Agent:
 
     async def run(self) -> None:
         """Mirror until SIGTERM or SIGINT. Raises OSError where a socket cannot be had."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         settings = self.mirror.settings
         log.info("agent.started", pid=os.getpid(), dataplane=settings.dataplane, netns=settings.netns)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._control.run()),
-                group.create_task(self.source.run()),
-                group.create_task(self.reconciler.run()),
-                *(
-                    [group.create_task(self._prober.run()), group.create_task(self._link_maker.run())]
-                    if settings.dataplane == "vpp"
-                    else []
-                ),
-                group.create_task(service.feed_watchdog(self._round, asyncio.sleep)),
-                *([group.create_task(self._metrics.run())] if self._metrics else []),
-                *([group.create_task(self._mesh.run())] if self._mesh else []),
-            ]
-            await ended.wait()
-            service.notify("STOPPING=1")
-            for task in tasks:
-                task.cancel()
+        parts = [
+            self._control.run(),
+            self.source.run(),
+            self.reconciler.run(),
+            *([self._prober.run(), self._link_maker.run()] if settings.dataplane == "vpp" else []),
+            service.feed_watchdog(self._round, asyncio.sleep),
+            *([self._metrics.run()] if self._metrics else []),
+            *([self._mesh.run()] if self._mesh else []),
+        ]
+        await service.run_until_told(parts, self._reload_settings)
         await self.mirror.sink.close()
         if self.journal:
             self.journal.close()

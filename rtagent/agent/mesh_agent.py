@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -40,25 +39,16 @@ class MeshAgent:
 
     async def run(self) -> None:
         """Keep the mesh until SIGTERM or SIGINT. Raises OSError where a socket cannot be had."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         log.info("agent.started", pid=os.getpid(), dataplane=self._settings.dataplane)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._control.run()),
-                group.create_task(self.mesh.run()),
-                group.create_task(service.feed_watchdog(lambda: asyncio.sleep(0), asyncio.sleep)),
-                *([group.create_task(_metrics(self._settings.metrics, self.status))] if self._settings.metrics else []),
-            ]
-            # Whoever waits for this unit, such as BIRD, must not wait for the mesh, which may wait for BIRD.
-            service.notify("READY=1", "STATUS=keeping the mesh")
-            await ended.wait()
-            service.notify("STOPPING=1")
-            for task in tasks:
-                task.cancel()
+        metrics = self._settings.metrics
+        parts = [
+            self._control.run(),
+            self.mesh.run(),
+            service.feed_watchdog(lambda: asyncio.sleep(0), asyncio.sleep),
+            *([_metrics(metrics, self.status)] if metrics else []),
+            _ready(),
+        ]
+        await service.run_until_told(parts, self._reload_settings)
         log.info("agent.stopped", applied=self.mesh.applied)
 
     def status(self) -> Message:
@@ -91,6 +81,11 @@ class MeshAgent:
             if kept := [name for name in restart if name not in ("log_level", "log_format")]:
                 log.warning("agent.restart_needed", settings=kept)
         service.notify("READY=1")
+
+
+async def _ready() -> None:
+    """Whoever waits for this unit, such as BIRD, must not wait for the mesh, which may wait for BIRD."""
+    service.notify("READY=1", "STATUS=keeping the mesh")
 
 
 async def _metrics(address: str, status: Callable[[], Message]) -> None:

@@ -240,14 +240,7 @@ def options_of(settings: MeshSettings, *, drained: bool = False) -> Options:
         if name in given
     }
     values["authentication"] = settings.bgp.authentication if settings.bgp.secret_file else None
-    reflectors = settings.reflectors
-    return Options(
-        **values,
-        ranges=settings.ranges,
-        reflect_from=reflectors.from_members,
-        reflect_until=reflectors.off_below,
-        drained=drained,
-    )
+    return Options(**values, ranges=settings.ranges, reflection=settings.reflectors, drained=drained)
 
 
 def _secret(settings: MeshSettings) -> bytes | None:

@@ -18,9 +18,8 @@ from rtagent.agent.mesh_settings import (
     KubernetesSettings,
     MeshSettings,
     MqttSettings,
-    ReflectorSettings,
 )
-from rtagent.core.mesh.options import PodRange
+from rtagent.core.mesh.options import PodRange, Reflection
 from rtagent.vector.members import Prefix, Role
 from rtagent.wire.members import fields
 from rtagent.wire.toml.schema import Key, Table, boolean, file_path, number, one_of, socket_path, text, whole
@@ -103,8 +102,8 @@ def _make_changes(**values: Any) -> ChangeSettings:
     return settings
 
 
-def _make_reflectors(**values: Any) -> ReflectorSettings:
-    settings = ReflectorSettings(**values)
+def _make_reflectors(**values: Any) -> Reflection:
+    settings = Reflection(**values)
     if settings.until_members > settings.from_members:
         raise KeyError("until_members", f"must not be more than from_members, {settings.from_members}")
     return settings

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from rtagent.core.mesh.options import PodRange
+from rtagent.core.mesh.options import PodRange, Reflection
 from rtagent.vector.members import Prefix, Role
 
 
@@ -96,21 +96,6 @@ class BgpSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ReflectorSettings:
-    """``[mesh.reflectors]``: when sessions go to the reflectors instead of to everybody."""
-
-    from_members: int = 0
-    """The size of the mesh that turns reflection on; 0: never."""
-    until_members: int = 0
-    """Once on, it goes off below this size; 0: nine tenths of ``from_members``."""
-
-    @property
-    def off_below(self) -> int:
-        """The size below which reflection goes off."""
-        return self.until_members or self.from_members * 9 // 10
-
-
-@dataclass(frozen=True, slots=True)
 class BirdSettings:
     """``[mesh.bird]``: where BIRD is, and what it does with the kernel."""
 
@@ -157,5 +142,6 @@ class MeshSettings:
     kubernetes: KubernetesSettings | None = None
     changes: ChangeSettings = field(default_factory=ChangeSettings)
     bgp: BgpSettings = field(default_factory=BgpSettings)
-    reflectors: ReflectorSettings = field(default_factory=ReflectorSettings)
+    reflectors: Reflection = field(default_factory=Reflection)
+    """``[mesh.reflectors]``."""
     bird: BirdSettings = field(default_factory=BirdSettings)

@@ -1,15 +1,36 @@
-"""What systemd is told: ready, reloading, stopping, and that the loop is alive (man 3 sd_notify).
+"""An agent as a service: it runs until a signal ends it, and tells systemd of ready, reloading, stopping and alive.
 
 The watchdog is fed by rounds of the reconcile loop, not by a timer: a loop that hangs is restarted, and forwarding
-outlives that.
+outlives that (man 3 sd_notify).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+
+async def run_until_told(parts: Iterable[Coroutine[Any, Any, None]], reload: Callable[[], None]) -> None:
+    """Run all parts until SIGTERM or SIGINT, which cancel them; SIGHUP calls ``reload``.
+
+    A part that fails ends the others, and is raised in an ExceptionGroup.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        await ended.wait()
+        notify("STOPPING=1")
+        for task in tasks:
+            task.cancel()
 
 
 def notify(*lines: str) -> None:

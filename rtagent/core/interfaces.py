@@ -42,7 +42,7 @@ from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN, Key
 from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, LabelInput, Link
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
-from rtagent.vector.ports import NO_INTERFACE, Port
+from rtagent.vector.ports import NO_INTERFACE, Port, PortKind
 
 KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, LinkLocal, InterfaceAddress)
 _FAMILIES = (AF_INET, AF_INET6)
@@ -98,6 +98,10 @@ class Interfaces:
         for forgotten in gone:
             self._objects.heard(forgotten, None)
         for interface, port in ports.items():
+            if port.tags and port.kind is not PortKind.INTERNAL:
+                made = SubInterface(port.parent, port.tags), Held(port.owner, interface)
+                if held.get(made[0]) != made[1]:
+                    self._objects.heard(*made)
             told: dict[ObjectKey, object] = {AdminState(interface): port.up}
             if port.mtu:
                 told[Mtu(interface)] = port.mtu

@@ -86,11 +86,13 @@ class VppSubInterfaces:
     kinds: Collection[type] = (SubInterface,)
 
     async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
-        """Return every sub-interface that takes exactly its tags, and whose it is."""
+        """Return every sub-interface that takes exactly its tags, and whose it is; not the host sides of our pairs."""
+        rows = await _interfaces(client)
+        taps = {row.sw_if_index for row in rows if row.tag == OURS and not row.sub_number_of_tags}
         return {
             SubInterface(row.sup_sw_if_index, tags): Held(row.tag, row.sw_if_index)
-            for row in await _interfaces(client)
-            if (tags := port_tags(row))
+            for row in rows
+            if (tags := port_tags(row)) and row.sup_sw_if_index not in taps
         }
 
     async def write(self, client: VapiClient, change: ObjectChange) -> int | None:

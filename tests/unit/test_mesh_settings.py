@@ -15,10 +15,9 @@ from rtagent.agent.mesh_settings import (
     KubernetesSettings,
     MeshSettings,
     MqttSettings,
-    ReflectorSettings,
 )
 from rtagent.agent.settings import parse
-from rtagent.core.mesh.options import PodRange
+from rtagent.core.mesh.options import PodRange, Reflection
 from rtagent.vector.members import Role
 from rtagent.wire.toml.schema import SettingsError
 
@@ -158,7 +157,7 @@ allow_restarts = true
             prefix_limit_action="restart",
             prefix_limit_retry_s=60,
         ),
-        reflectors=ReflectorSettings(from_members=100, until_members=80),
+        reflectors=Reflection(from_members=100, until_members=80),
         bird=BirdSettings(
             socket="/run/bird.ctl",
             config="/etc/bird.conf",
@@ -237,4 +236,4 @@ def test_a_problem_says_what_would_be_right() -> None:
 
 
 def test_reflection_goes_off_at_nine_tenths_of_its_threshold_unless_told() -> None:
-    assert (90, 80) == (ReflectorSettings(100).off_below, ReflectorSettings(100, 80).off_below)
+    assert (90, 80) == (Reflection(100).off_below, Reflection(100, 80).off_below)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtagent.agent import templates
-from rtagent.core.mesh.options import Options, PodRange
+from rtagent.core.mesh.options import Options, PodRange, Reflection
 from rtagent.core.mesh.secrets import no_room, pair_key
 from rtagent.core.mesh.sessions import Session, Topology, escaped, topology
 from rtagent.core.mesh.template import Template, TemplateError, Templates
@@ -144,7 +144,7 @@ def test_tcp_ao_is_refused_for_a_bird_without_it() -> None:
 
 
 def test_reflection_turns_on_and_off_at_different_sizes() -> None:
-    options = Options(reflect_from=6, reflect_until=4)
+    options = Options(reflection=Reflection(6, 4))
     shape: Topology | None = None
     seen = []
     for nodes in (2, 3, 4, 3, 2, 1, 2, 3):
@@ -214,7 +214,7 @@ def test_a_member_that_joins_is_the_only_one_that_is_written() -> None:
 
 def test_options_that_do_not_matter_here_change_nothing() -> None:
     options = Options()
-    changed = replace(options, reflect_from=100, reflect_until=80, prefix_limit=64)
+    changed = replace(options, reflection=Reflection(100, 80), prefix_limit=64)
     assert configured(mesh(3), "node-2", options).files == configured(mesh(3), "node-2", changed).files
 
 

@@ -5,7 +5,7 @@ Values only, each with its unit; where they are written down (``[mesh]`` of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from rtagent.vector.members import Prefix, lies_within
@@ -28,6 +28,21 @@ class PodRange(NamedTuple):
     def holds(self, prefix: Prefix) -> bool:
         """Whether the prefix lies within, and has a length that is allowed."""
         return lies_within(prefix, self.prefix) and self.shortest <= prefix.prefixlen <= self.longest
+
+
+@dataclass(frozen=True, slots=True)
+class Reflection:
+    """When sessions go to the reflectors instead of to everybody."""
+
+    from_members: int = 0
+    """The size of the mesh that turns reflection on; 0: never."""
+    until_members: int = 0
+    """Once on, it goes off below this size; 0: nine tenths of ``from_members``."""
+
+    @property
+    def off_below(self) -> int:
+        """The size below which reflection goes off."""
+        return self.until_members or self.from_members * 9 // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +71,7 @@ class Options:
     prefix_limit_action: Literal["warn", "block", "restart", "disable"] = "block"
     ranges: tuple[PodRange, ...] = ()
     """Empty: pod prefixes may lie anywhere."""
-    reflect_from: int = 0
-    """The number of members at which reflection turns on; 0: never."""
-    reflect_until: int = 0
-    """The number below which it turns off again."""
+    reflection: Reflection = field(default_factory=Reflection)
     kernel: bool = True
     """Whether the mesh writes the kernel protocols; False: the operator's own bird.conf has them."""
     kernel_table: int = 254

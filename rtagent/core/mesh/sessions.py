@@ -73,11 +73,11 @@ def topology(members: Members, options: Options, before: Topology | None) -> Top
 
     A member that does not know (None) takes the mesh there: the reflectors connect it even to those who do not.
     """
-    if not options.reflect_from or not any(member.role is Role.REFLECTOR for member in members):
+    if not options.reflection.from_members or not any(member.role is Role.REFLECTOR for member in members):
         return Topology.MESH
-    if len(members) >= options.reflect_from:
+    if len(members) >= options.reflection.from_members:
         return Topology.REFLECTORS
-    stays = before is Topology.REFLECTORS and len(members) >= options.reflect_until
+    stays = before is Topology.REFLECTORS and len(members) >= options.reflection.off_below
     return Topology.REFLECTORS if stays else Topology.MESH
 
 
