@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,12 +22,13 @@ EVERY_FEATURE = ("mpls", "vrf", "dummy", "vlan", "bond")
 
 def guest_processes(of: int) -> list[str]:
     """The processes of user-mode Linux whose command line names the folder of a guest of that process."""
-    return [line for line in run("ps", "-ewwo", "pid,args").splitlines() if f"rtlab-{of}-vm-" in line and "uml" in line]
+    name = f"{PREFIX}-{of}-vm-"
+    return [line for line in run("ps", "-ewwo", "pid,args").splitlines() if name in line and "uml" in line]
 
 
-def guests(processes: list[str]) -> set[str]:
-    """The folders of the guests that these are processes of: the tests of this process may share one."""
-    return {folder for line in processes for folder in re.findall(rf"{PREFIX}-\d+-vm-\w+", line)}
+def wait_gone(guest: vm.Vm) -> None:
+    """Await the end of every process of a guest: the last ones of its namespace may go after it."""
+    wait_for(lambda: not any(guest.folder.name in line for line in guest_processes(os.getpid())), "all of it to end")
 
 
 def test_a_command_is_told_by_its_output_and_status() -> None:
@@ -63,20 +63,18 @@ def test_two_run_side_by_side() -> None:
 
 
 def test_one_that_hangs_is_ended_and_shows_its_console() -> None:
-    before = guest_processes(os.getpid())
     with vm.Vm(["sh", "-c", "echo here I hang >&2; echo; sleep 1000"]) as guest:
         guest.stdout.readline()
         with pytest.raises(CommandFailed, match=r"(?s)still ran after 0\.1 s.*here I hang"):
             guest.wait(0.1)
-        assert guests(before) == guests(guest_processes(os.getpid()))
+        wait_gone(guest)
 
 
 def test_one_that_panics_shows_its_console() -> None:
-    before = guest_processes(os.getpid())
     with vm.Vm(["sh", "-c", "echo c >/proc/sysrq-trigger"]) as guest:
         with pytest.raises(CommandFailed, match=r"(?s)ended without a status.*Kernel panic"):
             guest.wait()
-        assert guests(before) == guests(guest_processes(os.getpid()))
+        wait_gone(guest)
 
 
 def test_one_whose_owner_is_killed_goes_with_it() -> None:
