@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
 
 from rtagent.core.sink import FibSink
-from rtagent.vector.fib import FibEntries
 from rtagent.vector.interfaces import (
     OURS,
     AdminState,
@@ -21,7 +18,8 @@ from rtagent.vector.interfaces import (
 )
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.links import ETH_P_8021AD, ETH_P_8021Q, VlanTag
-from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.objects import ObjectChange, ObjectKey
+from tests.contract.objects import run, value, write
 from tests.contract.planes import FakePlane, Plane, VppPlane
 
 E1 = 2
@@ -29,34 +27,9 @@ E1 = 2
 INNER, OUTER = VlanTag(ETH_P_8021Q, 9), VlanTag(ETH_P_8021AD, 8)
 
 
-def run(plane: Plane, scenario: Callable[[FibSink], Awaitable[None]]) -> None:
-    async def started() -> None:
-        await plane.start()
-        try:
-            async with asyncio.timeout(60):
-                sink = plane.sink(FibEntries())
-                await sink.connect()
-                await scenario(sink)
-                await sink.close()
-        finally:
-            await plane.stop()
-
-    asyncio.run(started())
-
-
 def address(text: str, interface: int = E1, table: int = TABLE_MAIN) -> InterfaceAddress:
     parsed = ipaddress.ip_interface(text)
     return InterfaceAddress(interface, table, parsed.ip.packed, parsed.network.prefixlen)
-
-
-async def write(sink: FibSink, key: ObjectKey, after: object | None) -> int:
-    held = (await sink.objects()).get(key, Held(None))
-    return (await sink.write(ObjectChange(key, held.value, after, held.interface))).retval
-
-
-async def value(sink: FibSink, key: ObjectKey) -> object | None:
-    held = (await sink.objects()).get(key)
-    return held.value if held else None
 
 
 def test_settings_and_addresses_are_read_as_they_were_written(plane: Plane) -> None:

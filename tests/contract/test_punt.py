@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
 
 from rtagent.core.punt_matches import matches
 from rtagent.core.sink import FibSink
-from rtagent.vector.fib import FibEntries
 from rtagent.vector.interfaces import InterfaceAddress
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
-from rtagent.vector.objects import Held, ObjectChange, ObjectKey
+from rtagent.vector.objects import ObjectKey
 from rtagent.vector.punt import (
     OTHERS,
     Ethertype,
@@ -25,6 +22,7 @@ from rtagent.vector.punt import (
     PuntPolicer,
     TakesInet,
 )
+from tests.contract.objects import run, value, write
 from tests.contract.planes import FakePlane, Plane, VppPlane
 
 E0, E1 = 1, 2
@@ -44,31 +42,6 @@ SSM, SSM6 = (
 GROUPS = (LINK, LINK6, SITE, SSM, SSM6)
 LIMIT = PolicerLimit(50_000, 625_000)
 PEERS = [ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")]
-
-
-def run(plane: Plane, scenario: Callable[[FibSink], Awaitable[None]]) -> None:
-    async def started() -> None:
-        await plane.start()
-        try:
-            async with asyncio.timeout(60):
-                sink = plane.sink(FibEntries())
-                await sink.connect()
-                await scenario(sink)
-                await sink.close()
-        finally:
-            await plane.stop()
-
-    asyncio.run(started())
-
-
-async def write(sink: FibSink, key: ObjectKey, after: object | None) -> int:
-    held = (await sink.objects()).get(key, Held(None))
-    return (await sink.write(ObjectChange(key, held.value, after, held.interface))).retval
-
-
-async def value(sink: FibSink, key: ObjectKey) -> object | None:
-    held = (await sink.objects()).get(key)
-    return held.value if held else None
 
 
 def test_what_is_punted_is_read_as_it_was_written_and_known_again(plane: Plane) -> None:

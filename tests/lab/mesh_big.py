@@ -42,6 +42,8 @@ from tests.meshes import mesh
 
 _AT_ONCE = 24
 _LOOK_EVERY_S = 0.25
+_PROBE, _PROBE_TABLE = "192.0.2.255", 4711
+"""A route that nobody looks up, by which a monitor shows that it listens."""
 
 
 def main() -> int:
@@ -208,7 +210,10 @@ async def die(site: Mesh, dead: MeshMember) -> None:
     prefix = str(dead.member.pods[0])
     assert all(prefix in one.kernel() for one in rest)
     witnesses = [one.namespace.start("ip", "-ts", "-4", "monitor", "route", log="monitor") for one in rest]
-    await asyncio.sleep(2)  # they say nothing when they listen
+    for one, witness in zip(rest, witnesses, strict=True):
+        while _PROBE not in witness.text():  # it does not say when it listens
+            one.namespace.ip(f"route replace blackhole {_PROBE} table {_PROBE_TABLE}")
+            await asyncio.sleep(_LOOK_EVERY_S)
     died_at = time.time()
     dead.namespace.ip("link set eth0 down")
     told = re.compile(rf"^\[(\S+)\] Deleted {re.escape(prefix)} ", re.MULTILINE)
