@@ -74,7 +74,9 @@ class Agent:
         mirror.store.on_links_changed = self._pairs_changed
         mirror.sink.on_ports_changed = self._ports_changed
         mirror.sink.on_object_heard = self._object_heard
-        self._link_maker = LinkMaker(mirror, may_make=self._may_make_links, on_refused=self._pairs_changed)
+        self._link_maker = LinkMaker(
+            mirror, may_make=self._may_make_links, on_made=self.source.reread_links, on_refused=self._pairs_changed
+        )
         self._prober = NeighborProber(mirror.neighbors, netns=settings.netns, decide=self.reconciler.wake)
         self._mesh = Mesh(settings.mesh) if settings.mesh else None
         answers = Answers(mirror, self.source, self.reconciler, config_file, self._mesh)

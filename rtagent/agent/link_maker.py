@@ -25,10 +25,14 @@ _MADE_AT_ONCE = 64
 class LinkMaker:
     """Runs beside the loop; ``wake`` it when links or interfaces have changed."""
 
-    def __init__(self, mirror: Mirror, *, may_make: Callable[[], bool], on_refused: Callable[[], None]) -> None:
+    def __init__(
+        self, mirror: Mirror, *, may_make: Callable[[], bool], on_made: Callable[[], None],
+        on_refused: Callable[[], None],
+    ) -> None:  # fmt: skip
         """``may_make``: whether the kernel's links are known; ``on_refused`` is called when reasons have changed."""
         self._mirror = mirror
         self._may_make = may_make
+        self._on_made = on_made
         self._on_refused = on_refused
         self._host = HostLinks(mirror.settings.netns)
         self._woken = asyncio.Event()
@@ -56,6 +60,8 @@ class LinkMaker:
                 self._make(making)
                 if number % _MADE_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            if self._made:
+                self._on_made()
 
     def _missing(self) -> list[Making]:
         missing = self._mirror.missing_links()

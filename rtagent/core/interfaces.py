@@ -42,7 +42,7 @@ from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN, Key
 from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, LabelInput, Link
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
-from rtagent.vector.ports import NO_INTERFACE, Port, PortKind
+from rtagent.vector.ports import NO_INTERFACE, Port
 
 KINDS = (Table, SubInterface, AdminState, Mtu, Mac, Membership, TakesLabels, LinkLocal, InterfaceAddress)
 _FAMILIES = (AF_INET, AF_INET6)
@@ -94,11 +94,12 @@ class Interfaces:
     def saw_ports(self, ports: Mapping[int, Port]) -> None:
         """The data plane's interfaces are these: take what is held of them from there, and forget those that went."""
         held = self._objects.held
-        gone = [key for key in held if isinstance(key, KINDS) and _interface(key) not in (None, *ports)]
+        there = {None, NO_INTERFACE, *ports}
+        gone = [key for key in held if isinstance(key, KINDS) and not {_interface(key), held[key].interface} <= there]
         for forgotten in gone:
             self._objects.heard(forgotten, None)
         for interface, port in ports.items():
-            if port.tags and port.kind is not PortKind.INTERNAL:
+            if port.tags:
                 made = SubInterface(port.parent, port.tags), Held(port.owner, interface)
                 if held.get(made[0]) != made[1]:
                     self._objects.heard(*made)

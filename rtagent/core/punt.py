@@ -54,6 +54,7 @@ LINK_GROUPS = (Group(bytes((224, 0, 0, 0)), 24), Group(b"\xff" + bytes(15), 8))
 LINUX_CP, POLICER = "linux_cp", "policer"
 """Plugins of VPP that this needs."""
 
+_ON_INTERFACES = (TakesInet, MulticastAccept)
 BROADCAST = b"\xff\xff\xff\xff"
 """To everybody on the link (RFC 919)."""
 _LONGEST_WITH_BROADCAST = 30
@@ -108,7 +109,9 @@ class Punting:
 
     def saw_ports(self, ports: Collection[int]) -> None:
         """These interfaces are there: the next one of a number that went starts with nothing."""
-        for key in [key for key in self._objects.held if isinstance(key, TakesInet) and key.interface not in ports]:
+        for key in [
+            key for key in self._objects.held if isinstance(key, _ON_INTERFACES) and key.interface not in ports
+        ]:
             self._objects.heard(key, None)
 
 

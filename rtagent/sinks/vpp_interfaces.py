@@ -86,13 +86,11 @@ class VppSubInterfaces:
     kinds: Collection[type] = (SubInterface,)
 
     async def read(self, client: VapiClient) -> Mapping[ObjectKey, Held]:
-        """Return every sub-interface that takes exactly its tags, and whose it is; not the host sides of our pairs."""
-        rows = await _interfaces(client)
-        taps = {row.sw_if_index for row in rows if row.tag == OURS and not row.sub_number_of_tags}
+        """Return every sub-interface that takes exactly its tags, and whose it is."""
         return {
             SubInterface(row.sup_sw_if_index, tags): Held(row.tag, row.sw_if_index)
-            for row in rows
-            if (tags := port_tags(row)) and row.sup_sw_if_index not in taps
+            for row in await _interfaces(client)
+            if (tags := port_tags(row))
         }
 
     async def write(self, client: VapiClient, change: ObjectChange) -> int | None:

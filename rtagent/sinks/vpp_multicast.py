@@ -17,10 +17,12 @@ from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.punt import OTHERS, Group, MulticastAccept, MulticastLocal
 from rtagent.wire.vapi.labels import MARK
-from rtagent.wire.vapi.retvals import NO_SUCH_FIB
+from rtagent.wire.vapi.retvals import NO_MATCHING_INTERFACE, NO_SUCH_FIB
 
 _ACCEPT, _FORWARD = 2, 4
 """MFIB_API_ITF_FLAG_*, vnet/mfib/mfib_types.api."""
+_GONE = (NO_SUCH_FIB, NO_MATCHING_INTERFACE)
+"""With its table an entry has gone, too; and a path by an interface that went nobody can remove."""
 _HELD = Held(True)
 
 
@@ -50,7 +52,7 @@ class VppMulticast:
         try:
             await client.call("ip_mroute_add_del", is_add=add, is_multipath=True, route=_route(key))
         except Refused as refused:
-            if add or refused.retval != NO_SUCH_FIB:  # with its table an entry has gone, too
+            if add or refused.retval not in _GONE:
                 raise
 
 

@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from rtagent.sinks.vapi import Refused, VapiClient
-from rtagent.sinks.vpp_ports import has_pairing, read_ports
-from rtagent.transport.tun import make_persistent
-from rtagent.vector.interfaces import OURS, PairKey
+from rtagent.sinks.vpp_ports import HOST_SIDE, has_pairing, read_ports
+from rtagent.transport.tun import make_persistent, remove_persistent
+from rtagent.vector.interfaces import PairKey
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
 from rtagent.vector.ports import NO_INTERFACE, HostLink
 from rtagent.wire.vapi.retvals import NO_SUCH_INTERFACE, UNIMPLEMENTED
@@ -56,20 +56,25 @@ async def _make(client: VapiClient, key: PairKey, link: HostLink) -> None:
         host_if_type=_TUN if link.is_tun else _TAP,
         netns=link.netns,
     )
-    await client.call("sw_interface_tag_add_del", is_add=True, sw_if_index=made.host_sw_if_index, tag=OURS)
+    await client.call("sw_interface_tag_add_del", is_add=True, sw_if_index=made.host_sw_if_index, tag=HOST_SIDE)
 
 
 async def _remove(client: VapiClient, key: PairKey, link: HostLink) -> None:
-    if key.parent != NO_INTERFACE:
-        _put_something_there(link)
+    stands_in = key.parent != NO_INTERFACE and _stand_in(link)
     try:
         await client.call("lcp_itf_pair_add_del_v3", is_add=False, sw_if_index=key.interface)
     except Refused as refused:
+        if stands_in:
+            with suppress(OSError):
+                remove_persistent(link.name, is_tap=True, netns=link.netns or None)
         if refused.retval != NO_SUCH_INTERFACE:  # with its interface a pair has gone, too
             raise
 
 
-def _put_something_there(link: HostLink) -> None:
-    """Have linux-cp find a link to remove."""
-    with suppress(OSError):  # mostly EBUSY: it is there. Whatever else is wrong, the pair has to go
+def _stand_in(link: HostLink) -> bool:
+    """Have linux-cp find a link to remove, if there is none; return whether that is ours."""
+    try:
         make_persistent(link.name, is_tap=True, netns=link.netns or None)
+    except OSError:  # mostly EBUSY: it is there. Whatever else is wrong, the pair has to go
+        return False
+    return True

@@ -12,9 +12,12 @@ from typing import Any
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp_interfaces import port_tags
 from rtagent.sinks.vpp_tunnels import is_our_tunnel
+from rtagent.vector.interfaces import OURS
 from rtagent.vector.ports import NO_INTERFACE, HostLink, Port, PortKind
 from rtagent.wire.vapi.definitions import PAIRING
 
+HOST_SIDE = f"{OURS}-pair"
+"""The mark of the host side of a pair of ours: a VLAN's is a sub-interface, and must not pass for one we made."""
 _MTU_L3 = 0
 _ADMIN_UP, _LINK_UP = 1, 2
 """IF_STATUS_API_FLAG_*, vnet/interface_types.api."""
@@ -81,11 +84,12 @@ def _port(row: Any, links: Mapping[int, HostLink], hosts: set[int]) -> Port:
 
 
 def _link(row: Any, owners: Mapping[int, str]) -> HostLink:
+    owner = owners.get(row.host_sw_if_index, "")
     return HostLink(
         row.vif_index,
         row.host_if_name,
         row.netns,
         row.host_if_type == _TUN,
-        owners.get(row.host_sw_if_index, ""),
+        OURS if owner == HOST_SIDE else owner,
         row.host_sw_if_index,
     )

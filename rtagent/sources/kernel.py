@@ -99,6 +99,13 @@ class KernelSource:
         """Nexthop groups were freed: forget what refers to them."""
         self._intake.forget()
 
+    def reread_links(self) -> None:
+        """Have links dumped: of one that is down, the kernel does not tell that it got another name.
+
+        (net/core/rtnetlink.c rtnl_linkprop by netdev_state_change, which is silent without IFF_UP.)
+        """
+        self._want({Dump.LINKS})
+
     async def run(self) -> None:
         """Subscribe, dump everything, follow for ever."""
         notifications = NetlinkSocket(netns=self._netns, groups=GROUPS, receive_buffer_bytes=self._receive_buffer_bytes)

@@ -20,12 +20,23 @@ _IFREQ = struct.Struct("16sH22x")
 
 def make_persistent(name: str, *, is_tap: bool, netns: str | None) -> None:
     """Make a persistent tap, or tun, that nobody has open. Raises OSError, EBUSY where there is one of that name."""
+    _set_persistent(name, _kind(is_tap) | _IFF_TUN_EXCL, netns, persistent=True)
+
+
+def remove_persistent(name: str, *, is_tap: bool, netns: str | None) -> None:
+    """Remove a tap or tun that was made so and that nobody has open. Raises OSError."""
+    _set_persistent(name, _kind(is_tap), netns, persistent=False)
+
+
+def _kind(is_tap: bool) -> int:
+    return (_IFF_TAP if is_tap else _IFF_TUN) | _IFF_MULTI_QUEUE | _IFF_NO_PI | _IFF_VNET_HDR
+
+
+def _set_persistent(name: str, flags: int, netns: str | None, *, persistent: bool) -> None:
     with visiting(netns):
         device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
         try:
-            kind = _IFF_TAP if is_tap else _IFF_TUN
-            flags = kind | _IFF_MULTI_QUEUE | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_TUN_EXCL
             fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
-            fcntl.ioctl(device, _TUNSETPERSIST, 1)
+            fcntl.ioctl(device, _TUNSETPERSIST, int(persistent))
         finally:
             os.close(device)

@@ -3,6 +3,8 @@
 left  192.168.1.2 ── p1 ┐                       ┌ e1 192.168.1.1 ┐
 right 192.168.2.2 ── p2 ┼ VPP ── linux-cp's taps ┼ e2 192.168.2.1 ┼ kernel (router), rtagent, BIRD
 far   192.168.3.2 ── p3 ┘                       └ e3 192.168.3.1 ┘
+
+and 2001:db8:N::2 and ::1 beside 192.168.N.2 and .1.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from tests.lab.lab import CommandFailed, Lab, Process, wait_for
 from tests.lab.vpp import Vpp
 
 HOSTS = ("left", "right", "far")
-_PATIENCE_S = 240
+_PATIENCE_S = 120
 """VPP and Python are started by an emulated processor."""
 
 
@@ -31,7 +33,9 @@ class PairSite:
         for number, host in enumerate(self.hosts, 1):
             lab.veth(self.wire, f"p{number}", host, "h0")
             host.ip(f"addr add 192.168.{number}.2/24 dev h0")
+            host.ip(f"addr add 2001:db8:{number}::2/64 dev h0 nodad")
             host.ip(f"route add default via 192.168.{number}.1")
+            host.ip(f"route add default via 2001:db8:{number}::1")
         self.vpp = Vpp(lab, self.wire, plugins=("linux_cp", "tap", *plugins))
         self.control = str(lab.folder / "control.sock")
         self.config = lab.folder / "rtagent.toml"
@@ -65,7 +69,9 @@ class PairSite:
             self.wait_for(lambda number=number: self.link(f"e{number}"), f"e{number}")  # type: ignore[misc]
             self.router.ip(f"addr add 192.168.{number}.1/24 dev e{number}")
             self.router.ip(f"link set e{number} up")
-            self.wait_for(lambda host=host, number=number: reaches(host, f"192.168.{number}.1"), f"{host.label}")  # type: ignore[misc]
+            self.router.ip(f"addr add 2001:db8:{number}::1/64 dev e{number} nodad")
+            for address in (f"192.168.{number}.1", f"2001:db8:{number}::1"):
+                self.wait_for(lambda host=host, address=address: reaches(host, address), f"{address} from {host.label}")  # type: ignore[misc]
 
     def link(self, name: str) -> Mapping[str, Any]:
         """Return what ``ip`` shows of a link of the router's, empty without one."""

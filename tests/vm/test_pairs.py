@@ -120,6 +120,17 @@ def test_vlans_made_in_linux_become_sub_interfaces(site: PairSite) -> None:
     site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
 
 
+def test_a_sub_interface_made_in_vpp_gets_its_vlan(site: PairSite) -> None:
+    before = links(site), interfaces(site)
+    site.vpp.ctl("create sub-interfaces host-p2 7 dot1q 7 exact-match")
+    site.wait_for(lambda: "host-p2.7" in site.pairs(), "its pair")
+    assert 7 == site.link("e2.7")["linkinfo"]["info_data"]["id"]
+    site.vpp.ctl("delete sub host-p2.7")
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
+    site.wait_for(lambda: "e2.7" not in site.states(), "the agent to forget it")
+    assert before == (links(site), interfaces(site))
+
+
 def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
     ifindex = site.link("e3")["ifindex"]
     site.router.ip("link del e3")
@@ -127,6 +138,43 @@ def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
     site.router.ip("addr add 192.168.3.1/24 dev e3")
     site.router.ip("link set e3 up")
     site.wait_for(lambda: reaches(site.router, "192.168.3.2"), "a pair of it")
+
+
+def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite) -> None:
+    def left() -> tuple[set[str], set[str], int, int, int]:
+        objects = site.ask("status")["status"]["objects"]
+        assert site.vpp.process is not None
+        descriptors = len(os.listdir(f"/proc/{site.vpp.process.pid}/fd"))
+        groups = len(site.vpp.ctl("show ip mfib").splitlines())
+        return links(site), interfaces(site), objects["wanted"] - objects["differing"], descriptors, groups
+
+    vlans = 10 * CHURN
+    numbers = range(1000, 1000 + vlans)
+    before: tuple[object, ...] | None = None
+
+    def is_as_before() -> bool:
+        return before is None or left() == before
+
+    for _ in range(max(3, CHURN)):
+        site.router.ip_batch(
+            [
+                line
+                for number in numbers
+                for line in (
+                    f"link add link e3 name v{number} up type vlan id {number}",
+                    f"addr add 10.{number // 256}.{number % 256}.1/24 dev v{number}",
+                )
+            ]
+        )
+        site.wait_for(lambda: sum(name.startswith("host-p3.") for name in site.pairs()) == vlans, "all pairs", 600)
+        site.router.ip_batch([f"link del v{number}" for number in numbers])
+        site.wait_for(lambda: "host-p3." not in site.vpp.ctl("show interface"), "no sub-interface", 600)
+        try:
+            site.wait_for(is_as_before, "what there was before")
+        except TimeoutError:
+            assert before == left()
+            raise
+        before = before or left()
 
 
 def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: PairSite) -> None:

@@ -22,7 +22,9 @@ pytestmark = [
     pytest.mark.kernel("vhost", "vlan"),
     pytest.mark.vpp,
     pytest.mark.skipif(not vpp.INSTALLED, reason="vpp is not installed: NOT tested what its crash leaves of the taps"),
-    pytest.mark.skipif(birds.INSTALLED is None, reason="bird is not installed: NOT tested which sessions outlive VPP"),
+    pytest.mark.skipif(
+        not birds.INSTALLED.present, reason="bird is not installed: NOT tested which sessions outlive VPP"
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ NO_SUCH_FIB = -3
 NO_SUCH_ENTRY = -6
 INVALID_VALUE = -7
 UNIMPLEMENTED = -9
+NO_MATCHING_INTERFACE = -54
 IPV6_NOT_ENABLED = -62
 VALUE_EXISTS = -81
 ENTRY_ALREADY_EXISTS = -116
@@ -29,7 +30,7 @@ _TEXTS = {
     -51: "Unknown destination",
     -52: "No paths specified in route",
     -53: "Next hop not found (multipath)",
-    -54: "No matching interface for probe",
+    NO_MATCHING_INTERFACE: "No matching interface for probe",
     -56: "VLAN subif already exists",
     -60: "Address not found for interface",
     -61: "Address not deletable",
