@@ -10,15 +10,19 @@ from typing import Any
 from rtagent.core.object_rows import object_text
 from rtagent.core.rib import Entry
 from rtagent.core.store import Store, row_key
+from rtagent.vector.interfaces import Table
 from rtagent.vector.links import Link
 from rtagent.vector.neighbors import NeighborEntry, NeighborLimitKey
 from rtagent.vector.nexthops import Kind, NexthopObject
+from rtagent.vector.objects import ObjectKey
 from tests.kernel.mirror import Mirror
 
 _NUD_PERMANENT = 0x80
 """linux/neighbour.h; all other states pass by themselves."""
 _NEW_LINKS = -2
 """NETCONFA_IFINDEX_DEFAULT: a policy that no link is subject to."""
+_FALLBACK_TUNNELS = ("tunl0", "gre0", "gretap0", "erspan0")
+"""The kernel tells of them, and then sets their MTU without a word (net/ipv4/ip_tunnel.c ip_tunnel_init_net)."""
 
 State = dict[str, dict[Any, Any]]
 
@@ -59,16 +63,22 @@ def differences(followed: State, fresh: State) -> list[str]:
 def _objects(mirror: Mirror) -> dict[Any, Any]:
     """Return what is wanted besides routes, by its text: the numbers of interfaces are the data plane's own.
 
-    Most neighbours pass by themselves.
+    Most neighbours pass by themselves, and the table of a VRF that went stays for as long as it has routes: a mirror
+    that begins then makes it with the routes.
     """
     names = mirror.mirror.interface_names
-    wanted = mirror.mirror.objects.wanted.items()
-    lasting = ((key, value) for key, value in wanted if not isinstance(value, NeighborEntry) or value.static)
-    return {object_text(key, names): value for key, value in lasting if not isinstance(key, NeighborLimitKey)}
+    vrfs = {link.table for link in mirror.store.topology.links.values() if link.kind == "vrf"}
+
+    def lasts(key: ObjectKey, value: object) -> bool:
+        if isinstance(value, NeighborEntry):
+            return value.static
+        return not isinstance(key, NeighborLimitKey) and (not isinstance(key, Table) or key.table in vrfs)
+
+    return {object_text(key, names): value for key, value in mirror.mirror.objects.wanted.items() if lasts(key, value)}
 
 
 def _link(link: Link) -> Link:
-    return link._replace(operstate=0)
+    return link._replace(operstate=0, mtu=0 if link.name in _FALLBACK_TUNNELS else link.mtu)
 
 
 def _nexthop(row: NexthopObject) -> NexthopObject:

@@ -95,7 +95,6 @@ def site() -> Iterator[PairSite]:
         site.start()
         site.address()
         for number, host in enumerate(site.hosts, 1):
-            site.router.ip(f"link set e{number} mtu 1500")  # as at the other end, or OSPF refuses (RFC 2328, 10.6)
             host.ip("route del default")
             host.ip("-6 route del default")
             host.ip(f"addr add 172.31.0.{number}/32 dev lo")
