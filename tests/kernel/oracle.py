@@ -53,6 +53,15 @@ class Kernel(NamedTuple):
     """The keys whose best IPv6 entry is through a nexthop object."""
 
 
+class Way(NamedTuple):
+    """The way that a packet takes."""
+
+    via: str
+    dev: str
+    around: str = ""
+    """What is put around it, ``ip`` or ``seg6``; then it is no matter where that goes."""
+
+
 class _Ground(NamedTuple):
     """What the next hops of a family's routes are looked at against."""
 
@@ -148,20 +157,20 @@ def _within(prefix: str, covers: list[IPNetwork]) -> bool:
     return any(cover.version == network.version and network.subnet_of(cover) for cover in covers)
 
 
-def kernel_ways(namespace: Namespace, addresses: Sequence[str]) -> list[tuple[str, str] | str]:
-    """Return (gateway, device) that the kernel picks for each address, or the word for why it picks none."""
+def kernel_ways(namespace: Namespace, addresses: Sequence[str]) -> list[Way | str]:
+    """Return the way that the kernel picks for each address, or the word for why it picks none."""
     return [_way(answer) for answer in namespace.ip_answers([f"route get {address}" for address in addresses])]
 
 
-def _way(answer: Any) -> tuple[str, str] | str:
+def _way(answer: Any) -> Way | str:
     if isinstance(answer, str):
         return next(word for said, word in _REFUSALS.items() if said in answer)
     route = answer[0]
     if route.get("type", "unicast") != "unicast":
         return str(route["type"])
     if route.get("encap", "mpls") != "mpls":
-        return "", f"around: {route['encap']}"
-    return route.get("gateway") or route.get("via", {}).get("host", ""), route["dev"]
+        return Way("", route["dev"], route["encap"])
+    return Way(route.get("gateway") or route.get("via", {}).get("host", ""), route["dev"])
 
 
 def _prefix(text: str, family: str) -> str:
@@ -278,7 +287,7 @@ def disagreements(
             continue  # packets take what covers it
         if theirs == "no route" and key in kernel.by_object:
             continue
-        if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
+        if isinstance(theirs, Way) and (ipaddress.ip_address(address).version, theirs.dev) in kernel.passed_over:
             continue  # a policy that is set after a multipath route does not share out its flows anew
         theirs = _by_port(theirs, ports)
         ours = matching(held, address)
@@ -303,7 +312,7 @@ def _disagreements_in_vrfs(
         key, theirs = matching_key(kernel.fib, address, table), _way(answer)
         if key is None or not _is_given(kernel.fib[key], ports) or (theirs == "no route" and key in kernel.by_object):
             continue
-        if isinstance(theirs, tuple) and (ipaddress.ip_address(address).version, theirs[1]) in kernel.passed_over:
+        if isinstance(theirs, Way) and (ipaddress.ip_address(address).version, theirs.dev) in kernel.passed_over:
             continue
         theirs = _by_port(theirs, ports)
         ours = matching(held, address, table)
@@ -312,7 +321,7 @@ def _disagreements_in_vrfs(
     return found
 
 
-def _agree(ours: Forwarding | None, theirs: tuple[str, str] | str) -> bool:
+def _agree(ours: Forwarding | None, theirs: Way | str) -> bool:
     """Whether a packet takes a way that the FIB has."""
     if theirs in NOT_MIRRORED:
         return True
@@ -320,16 +329,16 @@ def _agree(ours: Forwarding | None, theirs: tuple[str, str] | str) -> bool:
         return theirs.replace("no route", "unreachable") == (ours.type if ours else "unreachable")
     if ours is None:
         return False
-    return theirs in {
-        ("", f"around: {path.dev.split()[0]}") if is_around(path.dev) else (path.via, path.dev) for path in ours.paths
-    }
+    if theirs.around:
+        return theirs.around in {path.dev.split()[0] for path in ours.paths if is_around(path.dev)}
+    return theirs in {Way(path.via, path.dev) for path in ours.paths}
 
 
-def _by_port(theirs: tuple[str, str] | str, ports: Mapping[str, str] | None) -> tuple[str, str] | str:
+def _by_port(theirs: Way | str, ports: Mapping[str, str] | None) -> Way | str:
     """Return a packet's way with its device by the name of its port."""
-    if isinstance(theirs, str) or ports is None or is_around(theirs[1]):
+    if isinstance(theirs, str) or ports is None or theirs.around:
         return theirs
-    return theirs[0], ports.get(theirs[1], "no port")
+    return theirs._replace(dev=ports.get(theirs.dev, "no port"))
 
 
 def _without_sources(fib: Fib) -> Fib:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import vpp
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, Namespace
 from tests.vm.pair_site import PairSite, reaches
 
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 
 CHURN = int(os.environ.get("RTAGENT_CHURN", "1"))
 """1: a few sub-interfaces a few times; 20: two hundred of them twenty times."""
-TYPES = 'interfaces = ["host-*"]\ntypes = ["loopback", "bvi", "bond", "tunnel"]\nexcept = ["loop99"]'
+TYPES = 'interfaces = ["host-*", "tap9"]\ntypes = ["loopback", "bvi", "bond", "tunnel"]\nexcept = ["loop99"]'
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,24 @@ def site() -> Iterator[PairSite]:
         yield site
 
 
+@pytest.fixture(scope="module")
+def trunk(site: PairSite) -> Namespace:
+    """A host whose link h0 is another interface of VPP's, tap9: its host interfaces take every tag for 802.1Q."""
+    host = site.lab.namespace("trunk")
+    site.vpp.ctl(f"create tap id 9 host-ns {host.name} host-if-name h0")
+    site.vpp.ctl("set interface state tap9 up")
+    host.ip("link set h0 up")
+    site.wait_for(lambda: "tap9" in site.pairs(), "the pair of tap9")
+    site.router.ip("link set tap9 up mtu 1500")
+    return host
+
+
+def links_of(namespace: Namespace) -> set[str]:
+    return {link["ifname"] for link in namespace.ip_json("link show")}
+
+
 def links(site: PairSite) -> set[str]:
-    return {link["ifname"] for link in site.router.ip_json("link show")}
+    return links_of(site.router)
 
 
 def interfaces(site: PairSite) -> set[str]:
@@ -104,31 +120,57 @@ def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_lef
     site.wait_for(lambda: "theirs" not in links(site), "the end of it")
 
 
-def test_vlans_made_in_linux_become_sub_interfaces(site: PairSite) -> None:
+def add_vlan(namespace: Namespace, link: str, tags: str) -> str:
+    """Put VLANs upon a link, ``802.1ad 9/802.1q 5`` for instance, outermost first; return the name of the last."""
+    for tag in tags.split("/"):
+        protocol, number = tag.split()
+        below, link = link, f"{link}-{number}"
+        namespace.ip(f"link add link {below} name {link} up type vlan proto {protocol} id {number}")
+    return link
+
+
+VLANS = {"dot1q": "802.1q 9", "dot1ad": "802.1ad 9", "QinQ": "802.1ad 9/802.1q 5"}
+
+
+@pytest.mark.parametrize("tags", VLANS.values(), ids=VLANS)
+def test_vlans_made_in_linux_become_sub_interfaces(site: PairSite, trunk: Namespace, tags: str) -> None:
     before = links(site), interfaces(site)
-    host = site.hosts[0]
-    for where, name in ((site.router, "e1"), (host, "h0")):
-        where.ip(f"link add link {name} name q7 type vlan id 7")
-        where.ip("link set q7 up")
-    site.router.ip("addr add 10.7.1.1/24 dev q7")
-    host.ip("addr add 10.7.1.2/24 dev q7")
-    site.wait_for(lambda: reaches(host, "10.7.1.1"), "q7")
-    site.wait_for(lambda: reaches(site.router, "10.7.1.2"), "q7")
-    names = {link["ifname"]: f"rtv.{link['ifindex']}" for link in site.router.ip_json("link show")}
-    assert names["q7"] == site.pairs()["host-p1.7"]
-    site.router.ip("link del q7")
+    ends = site.router, trunk
+    names = [add_vlan(site.router, "tap9", tags), add_vlan(trunk, "h0", tags)]
+    for number, (end, name) in enumerate(zip(ends, names, strict=True), 1):
+        end.ip(f"addr add 10.7.1.{number}/24 dev {name}")
+        end.ip(f"addr add 2001:db8:7::{number}/64 dev {name} nodad")
+    for address in ("10.7.1.1", "2001:db8:7::1"):
+        site.wait_for(lambda address=address: reaches(trunk, address), address)  # type: ignore[misc]
+    assert reaches(site.router, "10.7.1.2")
+    assert f"rtv.{site.link(names[0])['ifindex']}" in site.pairs().values()
+    for end in ends:
+        for link in [link for link in links_of(end) if link.startswith(("tap9-", "h0-")) and "-5" not in link]:
+            end.ip(f"link del {link}")
     site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
 
 
-def test_a_sub_interface_made_in_vpp_gets_its_vlan(site: PairSite) -> None:
+@pytest.mark.parametrize(
+    ("match", "tags"),
+    [("dot1q 9", "802.1q 9"), ("dot1ad 9", "802.1ad 9"), ("dot1ad 9 inner-dot1q 5", "802.1ad 9/802.1q 5")],
+    ids=VLANS,
+)
+def test_sub_interfaces_made_in_vpp_get_their_vlans(site: PairSite, trunk: Namespace, match: str, tags: str) -> None:
     before = links(site), interfaces(site)
-    site.vpp.ctl("create sub-interfaces host-p2 7 dot1q 7 exact-match")
-    site.wait_for(lambda: "host-p2.7" in site.pairs(), "its pair")
-    assert 7 == site.link("e2.7")["linkinfo"]["info_data"]["id"]
-    site.vpp.ctl("delete sub host-p2.7")
+    site.vpp.ctl(f"create sub-interfaces tap9 7 {match} exact-match")
+    site.wait_for(lambda: "tap9.7" in site.pairs(), "its pair")
+    assert "down" == site.states()["tap9.7"]
+    site.router.ip("link set tap9.7 up")
+    site.router.ip("addr add 10.7.1.1/24 dev tap9.7")
+    trunk.ip(f"addr add 10.7.1.2/24 dev {add_vlan(trunk, 'h0', tags)}")
+    site.wait_for(lambda: reaches(trunk, "10.7.1.1"), "the router")
+    assert reaches(site.router, "10.7.1.2")
+    trunk.ip("link del h0-9")
+    site.vpp.ctl("delete sub tap9.7")
+    site.wait_for(lambda: "tap9.7" not in links(site) and "tap9.7" not in site.states(), "the agent to forget it")
+    for left in links(site) - before[0]:
+        site.router.ip(f"link del {left}")
     site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
-    site.wait_for(lambda: "e2.7" not in site.states(), "the agent to forget it")
-    assert before == (links(site), interfaces(site))
 
 
 def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
