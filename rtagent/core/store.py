@@ -34,6 +34,9 @@ from rtagent.vector.routes import RouteDelta
 
 ROUTE_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
 _ROUTE_DUMP = {family: dump for dump, family in ROUTE_FAMILY.items()}
+_FALLBACK_TUNNELS = frozenset({"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0"})
+"""Links whose MTU the kernel sets after it has told of them, without a word (net/ipv4/ip_tunnel.c ip_tunnel_init_net,
+all of it under the RTNL lock, for which a dump of links waits)."""
 _IP_ROUTES = frozenset({Dump.ROUTES_INET, Dump.ROUTES_INET6})
 _ALL_ROUTES = frozenset(ROUTE_FAMILY)
 
@@ -184,6 +187,8 @@ class Store:
         elif self._encapsulates and (before.master, before.external) != (after.master, after.external):
             self.topology_changed()  # what is put around a packet depends on the VRF
         if before is None:
+            if link.name in _FALLBACK_TUNNELS:
+                self._requests.add(Dump.LINKS)
             return
         lost = before.flags & ~(after.flags if after else 0) & IFF_FORWARDING
         gained = after.flags & ~before.flags & IFF_FORWARDING if after else 0

@@ -21,8 +21,6 @@ _NUD_PERMANENT = 0x80
 """linux/neighbour.h; all other states pass by themselves."""
 _NEW_LINKS = -2
 """NETCONFA_IFINDEX_DEFAULT: a policy that no link is subject to."""
-_FALLBACK_TUNNELS = ("tunl0", "gre0", "gretap0", "erspan0")
-"""The kernel tells of them, and then sets their MTU without a word (net/ipv4/ip_tunnel.c ip_tunnel_init_net)."""
 
 State = dict[str, dict[Any, Any]]
 
@@ -78,7 +76,7 @@ def _objects(mirror: Mirror) -> dict[Any, Any]:
 
 
 def _link(link: Link) -> Link:
-    return link._replace(operstate=0, mtu=0 if link.name in _FALLBACK_TUNNELS else link.mtu)
+    return link._replace(operstate=0)
 
 
 def _nexthop(row: NexthopObject) -> NexthopObject:

@@ -84,6 +84,13 @@ def test_a_link_that_changes_otherwise_calls_for_nothing(world):
     assert world.requests == set()
 
 
+def test_a_link_whose_mtu_the_kernel_sets_afterwards_is_read_once_more(world):
+    world.say(Link(3, "gre0", 0, mtu=0))
+    assert world.requests == {Dump.LINKS}
+    world.dump(Dump.LINKS, E1, E2, Link(3, "gre0", 0, mtu=1476))
+    assert world.requests == set()
+
+
 @pytest.mark.parametrize("gained", [IFF_UP, IFF_LOWER_UP, IFF_RUNNING])
 def test_a_link_that_regains_its_state_calls_for_routes_that_were_dead_through_it(world, gained):
     world.say(E1._replace(flags=UP & ~gained), E2._replace(flags=UP & ~gained))
