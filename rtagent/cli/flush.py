@@ -8,11 +8,12 @@ import sys
 
 from rtagent.agent.asking import RequestRefused, Unreachable, ask
 from rtagent.agent.dataplane import make_sink
-from rtagent.agent.flushing import Ours, ours, remove
+from rtagent.agent.flushing import Ours, Removed, ours, remove
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.settings import Settings
 from rtagent.agent.snapshot import source_of
 from rtagent.cli import options, output
+from rtagent.sinks.host_links import HostLinks
 
 NAME = "flush"
 HELP = "remove everything that is ours from VPP"
@@ -57,25 +58,34 @@ async def _flush(args: argparse.Namespace) -> int:
             await mirror.load()
             mirror.objects.load(await mirror.sink.objects())
         held = ours(mirror.store, mirror.ledger, mirror.objects, pairs=args.pairs)
-        if (len(held.rows) or held.objects) and not args.yes and not _agreed(held, settings):
+        if (len(held.rows) or held.objects or held.taps) and not args.yes and not _agreed(held, settings):
             return 1
         with output.working("removing"):
-            removed = await remove(mirror.store, mirror.sink, held)
+            removed = await remove(mirror.store, mirror.sink, HostLinks(settings.netns), held)
     finally:
         await mirror.sink.close()
-    rows, objects = len(held.rows), len(held.objects)
+    there = Removed(len(held.rows), len(held.objects), len(held.taps))
     if args.json:
-        told = {"held": rows, "removed": removed.rows, "objects": objects, "removed_objects": removed.objects}
-        output.print_json(told | {"kept_pairs": held.kept_pairs})
+        told = {
+            "held": there.rows,
+            "removed": removed.rows,
+            "objects": there.objects,
+            "removed_objects": removed.objects,
+        }
+        output.print_json(told | {"taps": there.taps, "removed_taps": removed.taps, "kept_pairs": held.kept_pairs})
     else:
-        print(f"removed {removed.rows} of {rows} rows, {removed.objects} of {objects} settings")
+        print(f"removed {removed.rows} of {there.rows} rows, {removed.objects} of {there.objects} settings")
+        if held.taps:
+            print(f"removed {removed.taps} of {there.taps} taps whose interface had gone")
         if held.kept_pairs:
             print(f"{held.kept_pairs} pairs of ours stay; rtagent flush --pairs removes them")
-    return 0 if (removed.rows, removed.objects) == (rows, objects) else 1
+    return 0 if removed == there else 1
 
 
 def _agreed(held: Ours, settings: Settings) -> bool:
     what = f"{len(held.rows)} rows and {len(held.objects)} settings"
+    if held.taps:
+        what += f", and {len(held.taps)} taps whose interface has gone,"
     if not sys.stdin.isatty():
         raise ValueError(f"{what} would be removed, and there is no terminal to ask on; say --yes")
     answer = input(f"Remove {what} from VPP at {settings.vpp_socket}? Traffic that needs them stops. [y/N] ")

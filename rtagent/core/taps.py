@@ -27,6 +27,7 @@ from rtagent.vector.ports import NO_INTERFACE, Port, PortKind
 LONGEST_NAME = 15
 """linux/if.h: IFNAMSIZ with its final zero."""
 _DIGEST_DIGITS = 6
+_OUR_TAP = "rtagent."
 _OTHER_THAN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 _WORDS = re.compile(r"^(?:[A-Z][a-z]*){2,}(?=\d)")
 
@@ -103,7 +104,12 @@ Making: TypeAlias = MakeTap | MakeVlan | AddName
 
 def tap_altname(interface: str) -> str:
     """Return the other name of the link that we make for an interface."""
-    return f"rtagent.{_OTHER_THAN_NAMES.sub('-', interface)}"
+    return f"{_OUR_TAP}{_OTHER_THAN_NAMES.sub('-', interface)}"
+
+
+def is_our_tap(link: Link) -> bool:
+    """Whether we made this tap or tun, for an interface that may be there no more."""
+    return link.tun is not None and any(name.startswith(_OUR_TAP) for name in link.altnames)
 
 
 def vlan_altname(ifindex: int) -> str:

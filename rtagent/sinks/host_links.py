@@ -21,7 +21,7 @@ from rtagent.wire.netlink.requests import refusal
 
 
 class HostLinks:
-    """Makes links in one network namespace (None: ours)."""
+    """Makes links in one network namespace (None: ours), and removes them."""
 
     def __init__(self, netns: str | None) -> None:
         self._netns = netns
@@ -36,6 +36,11 @@ class HostLinks:
                     _ask(kernel, add_vlan(making.name, making.parent, making.tag, up=making.up))
                 case AddName():
                     _ask(kernel, add_altname(making.ifindex, making.altname))
+
+    def remove(self, ifindex: int) -> None:
+        """Remove a link. Raises OSError with what the kernel says."""
+        with closing(NetlinkSocket(netns=self._netns, slots=1)) as kernel:
+            _ask(kernel, delete_link(ifindex))
 
     def _make_tap(self, kernel: NetlinkSocket, tap: MakeTap) -> None:
         make_persistent(tap.name, is_tap=tap.is_tap, netns=self._netns)

@@ -7,10 +7,12 @@ import pytest
 from rtagent.agent.flushing import Removed, ours, remove
 from rtagent.core.interfaces import Interfaces
 from rtagent.core.pairing import Pairing
+from rtagent.sinks.host_links import HostLinks
+from rtagent.vector.batch import Change, KernelBatch
 from rtagent.vector.fib import FibEntry, FibKind
 from rtagent.vector.interfaces import OURS, AdminState, InterfaceAddress, Mtu, PairKey, SubInterface, Table
 from rtagent.vector.keys import AF_INET, Key
-from rtagent.vector.links import ETH_P_8021Q, VlanTag
+from rtagent.vector.links import ETH_P_8021Q, Link, Tun, VlanTag
 from rtagent.vector.objects import Held
 from rtagent.vector.ports import HostLink, Port
 from tests.rows import Route, group
@@ -59,7 +61,7 @@ def test_rows_of_ours_go_and_those_of_others_stay(world):
     world.run(scenario)
     asyncio.run(world.fib.connect())
     held = ours(world.store, world.ledger, world.objects, pairs=False)
-    assert Removed(2, 0) == asyncio.run(remove(world.store, world.fib, held))
+    assert Removed(2, 0, 0) == asyncio.run(remove(world.store, world.fib, HostLinks(None), held))
     assert [(P, False), (Q, False)] == sorted(world.writes())
 
 
@@ -76,3 +78,16 @@ def test_with_pairs_everything_goes_from_the_top(world):
 def test_a_sub_interface_of_ours_that_is_not_paired_goes(world):
     world.objects.load({SUB: Held(OURS, 107), THEIRS: Held("", 108)})
     assert ([SUB], 0) == flushed(world, pairs=False)
+
+
+def test_with_pairs_go_taps_of_ours_whose_interface_went_before(world):
+    world.objects.load(HELD)
+    tap = Tun(is_tap=True, multi_queue=True, vnet_hdr=True)
+    links = (
+        Link(7, "e0", 0, altnames=("rtagent.port0",), tun=tap),
+        Link(20, "e9", 0, altnames=("rtagent.port9",), tun=tap),
+        Link(21, "tap3", 0, tun=tap),
+    )
+    world.store.apply(KernelBatch(changes=tuple(map(Change, links))), None)
+    assert [20] == ours(world.store, world.ledger, world.objects, pairs=True).taps
+    assert [] == ours(world.store, world.ledger, world.objects, pairs=False).taps

@@ -184,11 +184,13 @@ def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
 
 def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite) -> None:
     def left() -> tuple[set[str], set[str], int, int, int]:
-        objects = site.ask("status")["status"]["objects"]
+        status = site.ask("status")["status"]
+        objects, neighbors = status["objects"], status["neighbors"].values()
         assert site.vpp.process is not None
         descriptors = len(os.listdir(f"/proc/{site.vpp.process.pid}/fd"))
         groups = len(site.vpp.ctl("show ip mfib").splitlines())
-        return links(site), interfaces(site), objects["wanted"] - objects["differing"], descriptors, groups
+        wanted = objects["wanted"] - objects["differing"] - sum(family["wanted"] for family in neighbors)
+        return links(site), interfaces(site), wanted, descriptors, groups
 
     vlans = 10 * CHURN
     numbers = range(1000, 1000 + vlans)
@@ -236,8 +238,9 @@ def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: PairSite) -> None
 def test_flush_takes_the_pairs_along_when_it_is_told_to(site: PairSite) -> None:
     assert site.agent is not None
     site.agent.stop()
+    pairs = len(site.pairs())
     said = site.rtagent("flush", "--yes", "--json", "--config", str(site.config))
-    assert (0, 3) == (said.status, json.loads(said.out)["kept_pairs"]), said
+    assert (0, pairs) == (said.status, json.loads(said.out)["kept_pairs"]), said
     assert {"e1", "wan0", "e3"} <= links(site)
     said = site.rtagent("flush", "--yes", "--pairs", "--json", "--config", str(site.config))
     assert (0, 0) == (said.status, json.loads(said.out)["kept_pairs"]), said
