@@ -55,7 +55,7 @@ class Site:
             lab.veth(namespace, port, self.hosts[name], "eth0")
             if address:
                 self.hosts[name].ip(f"addr add {address} dev eth0")
-        self.vpp = Vpp(lab, namespace, plugins=("linux_cp", "tap", "policer"), ping=False)
+        self.vpp = Vpp(lab, namespace, plugins=("linux_cp", "tap", "policer", "osi", "ppp"), ping=False)
         self.vpp.start()
         pairs = ""
         for number, (port, _) in enumerate(_HOSTS.values()):
@@ -73,7 +73,7 @@ class Site:
         self.config.write_text(
             f'[dataplane]\nsocket = "{self.vpp.api}"\nstats_socket = "{self.vpp.stats}"\n'
             f'[kernel]\nnetns = "{self.router.name}"\n[control]\nsocket = "{self.control}"\n{pairs}'
-            '[punt]\nrate_kbps = 200\nframes = ["lldp"]\n'
+            '[punt]\nrate_kbps = 200\nframes = ["lldp", "lacp", "isis"]\n'
         )
         self.agent: Process = lab.start([*RTAGENT, "run", "--config", str(self.config)], log="agent.log")
         self.agent.wait_for(lambda: "agent.ready" in self.agent.text(), "the agent", 120)
@@ -108,9 +108,11 @@ def test_what_is_for_the_host_arrives_on_the_tap_of_its_port(site: Site) -> None
         frames.inet("192.0.2.2", "224.0.0.251", 17, frames.udp(5353, 5353, b"mdns")),
         frames.inet6("fe80::2", "ff02::5", 89, b"ospf3 hello"),
         frames.ethernet(bytes.fromhex("0180c200000e"), 0x88CC, b"lldp".rjust(50)),
+        frames.ethernet(bytes.fromhex("0180c2000002"), 0x8809, b"lacp".rjust(50)),
+        frames.ethernet(bytes.fromhex("0180c2000014"), 50, b"\xfe\xfe\x03\x83" + b"isis".rjust(46)),
     )  # fmt: skip
     frames.send(silent, "eth0", frames.inet("0.0.0.0", "255.255.255.255", 17, discover))
-    for ending in (b"subnet", b"ospf hello", b"mdns", b"ospf3 hello", b"lldp"):
+    for ending in (b"subnet", b"ospf hello", b"mdns", b"ospf3 hello", b"lldp", b"lacp", b"isis"):
         e0.frame(ending)
     e2.frame(discover)
     assert all(row["packets"] for row in site.punt()["hosts"] if row["host"] != "e1")
