@@ -16,7 +16,7 @@ _KEPT_FLAGS = NH_DEAD | NH_ONLINK
 def nexthop_group(kind: Kind, flags: int, values: Attributes) -> NexthopGroup:
     """Return what a route does, from its type, its flags and its attributes. Raises MalformedMessage."""
     nhid = u32(values[nl.RTA_NH_ID]) if nl.RTA_NH_ID in values else 0
-    if kind not in (Kind.UNICAST, Kind.LOCAL, Kind.BROADCAST, Kind.MULTICAST):
+    if kind not in (Kind.UNICAST, Kind.LOCAL, Kind.BROADCAST, Kind.ANYCAST, Kind.MULTICAST):
         return NexthopGroup(kind, (), nhid)
     if nl.RTA_MULTIPATH in values:
         parts = _multipath(values[nl.RTA_MULTIPATH])

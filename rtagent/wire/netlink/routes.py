@@ -226,8 +226,6 @@ class RouteDecoder:
                     group = nexthop_group(kind, int(relevant[row, 1]), values)
                     if shape.family == AF_INET:
                         group = group._replace(source=values.get(nl.RTA_PREFSRC, b""))
-                    elif kind is not Kind.UNICAST:
-                        group = group._replace(nexthops=())
                     known = self._groups.intern(group)
                 except MalformedMessage as error:
                     malformed.append(error)
