@@ -10,6 +10,7 @@ pytest_plugins = ["tests.guest"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--routes", type=int, metavar="N", help="how many routes, where a topology has many")
+    parser.addoption("--churn", type=int, metavar="N", help="how many links come and go twenty times, where some do")
 
 
 settings.register_profile("rtagent", deadline=None, derandomize=True, max_examples=100, database=None)

@@ -30,6 +30,9 @@ from tests.lab.machine import Machine
 
 _SERVE = 'exec "$@" 3<&0 4>&1 </dev/null >&2'
 _REQUESTS_FD, _REPORTS_FD = 3, 4
+_SIZES = ("routes", "churn")
+"""Options of tests/conftest.py that make a test larger than it is by itself; it then has ``_LARGER`` times as long."""
+_LARGER = 20
 _KEY = pytest.StashKey["Guest"]()
 
 
@@ -42,8 +45,9 @@ class Guest:
 
     def __init__(self, config: pytest.Config, machine: Machine, files: list[str]) -> None:
         self._config = config
-        self._machine = machine
-        options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "tests.guest", "--serve-guest"]
+        sizes = [f"--{name}={value}" for name in _SIZES if (value := config.getoption(name, None))]
+        self._item_s = machine.item_s * (_LARGER if sizes else 1)
+        options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "tests.guest", "--serve-guest", *sizes]
         pytest_there = [sys.executable, "-m", "pytest", *options, "--rootdir", str(config.rootpath), *files]
         self._received = b""
         try:
@@ -64,7 +68,7 @@ class Guest:
             self._vm.stdin.flush()
         except BrokenPipeError:
             raise Lost(f"the guest is gone\n{self._vm.console()[-4000:]}") from None
-        deadline = time.monotonic() + self._machine.item_s
+        deadline = time.monotonic() + self._item_s
         while (message := self._next_message(deadline - time.monotonic(), f"end {item.nodeid}")) != "end":
             report = self._config.hook.pytest_report_from_serializable(config=self._config, data=message)
             if isinstance(report.longrepr, list):

@@ -1,4 +1,7 @@
-"""Packets through a router with VRFs and with labels, from host to host: what the kernel says is what VPP does."""
+"""Packets through a router with VRFs and with labels, from host to host: what the kernel says is what VPP does.
+
+The site is that of tap_site.py, one for each test.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 
 from tests.lab import vpp
 from tests.lab.lab import Lab
-from tests.vm.pair_site import PairSite, reaches
+from tests.topologies.tap_site import TapSite, reaches
 
 pytestmark = [
     pytest.mark.vpp,
@@ -21,23 +24,23 @@ _LABELLED = "10.77.0.1"
 
 
 @pytest.fixture
-def site() -> Iterator[PairSite]:
+def site() -> Iterator[TapSite]:
     with Lab() as lab:
-        site = PairSite(lab)
+        site = TapSite(lab)
         site.start_vpp()
         site.start()
         site.address()
         yield site
 
 
-def enslave(site: PairSite, number: int, vrf: str) -> None:
+def enslave(site: TapSite, number: int, vrf: str) -> None:
     """Move a port; the kernel takes its IPv6 addresses away, and they are given back."""
     site.router.ip(f"link set e{number} master {vrf}")
     site.router.ip(f"addr add 2001:db8:{number}::1/64 dev e{number} nodad")
 
 
 @pytest.mark.kernel("vhost", "vrf")
-def test_vrfs_may_have_the_same_prefixes(site: PairSite) -> None:
+def test_vrfs_may_have_the_same_prefixes(site: TapSite) -> None:
     left, right, far = site.hosts
     site.router.ip("link add blue up type vrf table 100")
     enslave(site, 3, "blue")
@@ -65,7 +68,7 @@ def test_vrfs_may_have_the_same_prefixes(site: PairSite) -> None:
 
 
 @pytest.mark.kernel("vhost", "mpls")
-def test_labels_are_pushed_swapped_and_popped_under_real_packets(site: PairSite) -> None:
+def test_labels_are_pushed_swapped_and_popped_under_real_packets(site: TapSite) -> None:
     left, right, _ = site.hosts
     for namespace, link in ((left, "h0"), (site.router, "e1"), (right, "h0")):
         namespace.sysctl("net.mpls.platform_labels", 1000)

@@ -1,6 +1,7 @@
 """VPP's interfaces with taps of rtagent's in the kernel: each type, from either side, and nothing left behind.
 
-One router for all of them: each test has interfaces of its own.
+The site is that of tap_site.py, one for all tests: each has interfaces of its own. ``--churn N`` says how many
+sub-interfaces come and go, twenty times.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from tests.lab import vpp
 from tests.lab.lab import Lab, Namespace
-from tests.vm.pair_site import PairSite, reaches
+from tests.topologies.tap_site import TapSite, reaches
 
 pytestmark = [
     pytest.mark.kernel("vhost", "vlan"),
@@ -22,15 +23,13 @@ pytestmark = [
     pytest.mark.skipif(not vpp.INSTALLED, reason="vpp is not installed: NOT tested what is paired with its interfaces"),
 ]
 
-CHURN = int(os.environ.get("RTAGENT_CHURN", "1"))
-"""1: a few sub-interfaces a few times; 20: two hundred of them twenty times."""
 TYPES = 'interfaces = ["host-*", "tap9"]\ntypes = ["loopback", "bvi", "bond", "tunnel"]\nexcept = ["loop99"]'
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[PairSite]:
+def site() -> Iterator[TapSite]:
     with Lab() as lab:
-        site = PairSite(lab, taps=TYPES)
+        site = TapSite(lab, taps=TYPES)
         site.start_vpp()
         site.start()
         site.address()
@@ -38,7 +37,7 @@ def site() -> Iterator[PairSite]:
 
 
 @pytest.fixture(scope="module")
-def trunk(site: PairSite) -> Namespace:
+def trunk(site: TapSite) -> Namespace:
     """A host whose link h0 is another interface of VPP's, tap9: its host interfaces take every tag for 802.1Q."""
     host = site.lab.namespace("trunk")
     site.vpp.ctl(f"create tap id 9 host-ns {host.name} host-if-name h0")
@@ -53,19 +52,19 @@ def links_of(namespace: Namespace) -> set[str]:
     return {link["ifname"] for link in namespace.ip_json("link show")}
 
 
-def links(site: PairSite) -> set[str]:
+def links(site: TapSite) -> set[str]:
     return links_of(site.router)
 
 
-def interfaces(site: PairSite) -> set[str]:
+def interfaces(site: TapSite) -> set[str]:
     return set(re.findall(r"^(\S+) +\d+ +(?:up|down)", site.vpp.ctl("show interface"), re.MULTILINE))
 
 
-def kind(site: PairSite, name: str) -> str:
+def kind(site: TapSite, name: str) -> str:
     return str(site.link(name)["linkinfo"]["info_data"]["type"])
 
 
-def test_each_port_has_a_tap_that_is_as_it_is_and_packets_go_both_ways(site: PairSite) -> None:
+def test_each_port_has_a_tap_that_is_as_it_is_and_packets_go_both_ways(site: TapSite) -> None:
     for number in (1, 2, 3):
         link = site.link(f"e{number}")
         assert f"e{number}" == site.pairs()[f"host-p{number}"]
@@ -76,7 +75,7 @@ def test_each_port_has_a_tap_that_is_as_it_is_and_packets_go_both_ways(site: Pai
     assert reaches(site.hosts[0], "192.168.2.2")
 
 
-def test_loopback_bvi_bond_and_tunnel_that_come_later_get_theirs_and_lose_them(site: PairSite) -> None:
+def test_loopback_bvi_bond_and_tunnel_that_come_later_get_theirs_and_lose_them(site: TapSite) -> None:
     before = links(site), interfaces(site)
     made = [
         site.vpp.ctl(command).strip()
@@ -105,7 +104,7 @@ def test_loopback_bvi_bond_and_tunnel_that_come_later_get_theirs_and_lose_them(s
     assert before[0] == links(site)
 
 
-def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_left(site: PairSite) -> None:
+def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_left(site: TapSite) -> None:
     site.vpp.ctl("create loopback interface instance 99")
     site.vpp.ctl(f"lcp create loop99 host-if theirs netns {site.router.name}")
     site.wait_for(lambda: "theirs" in site.states(), "the pair of others")
@@ -133,7 +132,7 @@ VLANS = {"dot1q": "802.1q 9", "dot1ad": "802.1ad 9", "QinQ": "802.1ad 9/802.1q 5
 
 
 @pytest.mark.parametrize("tags", VLANS.values(), ids=VLANS)
-def test_vlans_made_in_linux_become_sub_interfaces(site: PairSite, trunk: Namespace, tags: str) -> None:
+def test_vlans_made_in_linux_become_sub_interfaces(site: TapSite, trunk: Namespace, tags: str) -> None:
     before = links(site), interfaces(site)
     ends = site.router, trunk
     names = [add_vlan(site.router, "tap9", tags), add_vlan(trunk, "h0", tags)]
@@ -155,7 +154,7 @@ def test_vlans_made_in_linux_become_sub_interfaces(site: PairSite, trunk: Namesp
     [("dot1q 9", "802.1q 9"), ("dot1ad 9", "802.1ad 9"), ("dot1ad 9 inner-dot1q 5", "802.1ad 9/802.1q 5")],
     ids=VLANS,
 )
-def test_sub_interfaces_made_in_vpp_get_their_vlans(site: PairSite, trunk: Namespace, match: str, tags: str) -> None:
+def test_sub_interfaces_made_in_vpp_get_their_vlans(site: TapSite, trunk: Namespace, match: str, tags: str) -> None:
     before = links(site), interfaces(site)
     site.vpp.ctl(f"create sub-interfaces tap9 7 {match} exact-match")
     site.wait_for(lambda: "tap9.7" in site.pairs(), "its pair")
@@ -173,7 +172,7 @@ def test_sub_interfaces_made_in_vpp_get_their_vlans(site: PairSite, trunk: Names
     site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
 
 
-def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
+def test_a_tap_that_somebody_deletes_is_made_again(site: TapSite) -> None:
     ifindex = site.link("e3")["ifindex"]
     site.router.ip("link del e3")
     site.wait_for(lambda: site.link("e3").get("ifindex", ifindex) != ifindex, "another e3")
@@ -182,7 +181,10 @@ def test_a_tap_that_somebody_deletes_is_made_again(site: PairSite) -> None:
     site.wait_for(lambda: reaches(site.router, "192.168.3.2"), "a pair of it")
 
 
-def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite) -> None:
+def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: TapSite, pytestconfig: pytest.Config) -> None:
+    churn = pytestconfig.getoption("--churn")
+    vlans, times = (churn, 20) if churn else (10, 3)
+
     def left() -> tuple[set[str], set[str], int, int, int]:
         status = site.ask("status")["status"]
         objects, neighbors = status["objects"], status["neighbors"].values()
@@ -192,14 +194,13 @@ def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite)
         wanted = objects["wanted"] - objects["differing"] - sum(family["wanted"] for family in neighbors)
         return links(site), interfaces(site), wanted, descriptors, groups
 
-    vlans = 10 * CHURN
     numbers = range(1000, 1000 + vlans)
     before: tuple[object, ...] | None = None
 
     def is_as_before() -> bool:
         return before is None or left() == before
 
-    for _ in range(max(3, CHURN)):
+    for _ in range(times):
         site.router.ip_batch(
             [
                 line
@@ -221,7 +222,7 @@ def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: PairSite)
         before = before or left()
 
 
-def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: PairSite) -> None:
+def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: TapSite) -> None:
     site.router.ip("link set e2 down")
     site.router.ip("link set e2 name wan0")
     site.router.ip("link set wan0 up")
@@ -235,7 +236,7 @@ def test_a_renamed_tap_keeps_its_pair_over_every_restart(site: PairSite) -> None
     assert "e2" not in links(site)
 
 
-def test_flush_takes_the_pairs_along_when_it_is_told_to(site: PairSite) -> None:
+def test_flush_takes_the_pairs_along_when_it_is_told_to(site: TapSite) -> None:
     assert site.agent is not None
     site.agent.stop()
     pairs = len(site.pairs())

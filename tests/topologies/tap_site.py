@@ -1,8 +1,10 @@
 """A router whose interfaces are VPP's, each with a tap in the router's namespace that rtagent makes.
 
-left  192.168.1.2 ── p1 ┐                       ┌ e1 192.168.1.1 ┐
-right 192.168.2.2 ── p2 ┼ VPP ── linux-cp's taps ┼ e2 192.168.2.1 ┼ kernel (router), rtagent, BIRD
-far   192.168.3.2 ── p3 ┘                       └ e3 192.168.3.1 ┘
+::
+
+    left  192.168.1.2 ── p1 ┐                       ┌ e1 192.168.1.1 ┐
+    right 192.168.2.2 ── p2 ┼ VPP ── linux-cp's taps ┼ e2 192.168.2.1 ┼ kernel (router), rtagent, BIRD
+    far   192.168.3.2 ── p3 ┘                       └ e3 192.168.3.1 ┘
 
 and 2001:db8:N::2 and ::1 beside 192.168.N.2 and .1.
 """
@@ -26,7 +28,7 @@ _PATIENCE_S = 120
 """VPP and Python are started by an emulated processor."""
 
 
-class PairSite:
+class TapSite:
     """The router, VPP, the hosts beyond it, and the rtagent command."""
 
     def __init__(self, lab: Lab, *, taps: str = 'interfaces = ["host-*"]', plugins: tuple[str, ...] = ()) -> None:

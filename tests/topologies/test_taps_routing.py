@@ -1,6 +1,7 @@
-"""Routing protocols on the taps: neighbours find each other through VPP, and what they learn is where packets go.
+"""BGP, BFD, OSPF, RIP and Babel on the taps: neighbours meet through VPP, and what they learn is where packets go.
 
-Two hosts announce an address each, the router's BIRD tells each of the other; they ping each other by it.
+The site is that of tap_site.py. Two hosts announce an address each, the router's BIRD tells each of the other; they
+ping each other by it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 from tests.lab import birds, vpp
 from tests.lab.bird import Bird
 from tests.lab.lab import CommandFailed, Lab, Namespace
-from tests.vm.pair_site import PairSite
+from tests.topologies.tap_site import TapSite
 
 pytestmark = [
     pytest.mark.kernel("vhost"),
@@ -88,9 +89,9 @@ protocol babel { ipv4 { import all; export all; }; ipv6 { import all; export all
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[PairSite]:
+def site() -> Iterator[TapSite]:
     with Lab() as lab:
-        site = PairSite(lab)
+        site = TapSite(lab)
         site.start_vpp()
         site.start()
         site.address()
@@ -103,7 +104,7 @@ def site() -> Iterator[PairSite]:
 
 
 @pytest.mark.parametrize("protocol", [bgp, bgp_with_bfd, ospf, rip, babel])
-def test_hosts_reach_what_the_other_announces(site: PairSite, protocol) -> None:  # type: ignore[no-untyped-def]
+def test_hosts_reach_what_the_other_announces(site: TapSite, protocol) -> None:  # type: ignore[no-untyped-def]
     with Lab() as lab:
         speakers = []
         for number, namespace in ((_ROUTER, site.router), (1, site.hosts[0]), (2, site.hosts[1])):

@@ -1,4 +1,7 @@
-"""What a host does with a router, it does with the taps of one: each with the program that everybody uses for it."""
+"""ping, traceroute, ssh, DHCP and multicast DNS with the taps of a router, each by the program that everybody uses.
+
+The site is that of tap_site.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.lab import groups, vpp
 from tests.lab.lab import Lab, Namespace, Process
-from tests.vm.pair_site import PairSite, reaches
+from tests.topologies.tap_site import TapSite, reaches
 
 pytestmark = [
     pytest.mark.kernel("vhost"),
@@ -35,16 +38,16 @@ option router {net}.1
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[PairSite]:
+def site() -> Iterator[TapSite]:
     with Lab() as lab:
-        site = PairSite(lab)
+        site = TapSite(lab)
         site.start_vpp()
         site.start()
         site.address()
         yield site
 
 
-def test_ping_from_either_side_and_through_in_both_families_of_any_size(site: PairSite) -> None:
+def test_ping_from_either_side_and_through_in_both_families_of_any_size(site: TapSite) -> None:
     left, right = site.hosts[:2]
     for size in ("56", "1400", "3000"):
         for source, destination in (
@@ -55,7 +58,7 @@ def test_ping_from_either_side_and_through_in_both_families_of_any_size(site: Pa
             source.run("ping", "-q", "-c", "2", "-i", "0.2", "-W", "10", "-s", size, destination)
 
 
-def test_broadcast_ping_is_answered_by_a_host_that_wants_to(site: PairSite) -> None:
+def test_broadcast_ping_is_answered_by_a_host_that_wants_to(site: TapSite) -> None:
     site.router.sysctl("net.ipv4.icmp_echo_ignore_broadcasts", 0)
     said = site.hosts[0].run("ping", "-b", "-c", "2", "-W", "10", "192.168.1.255")
     assert "bytes from 192.168.1.1" in said
@@ -65,7 +68,7 @@ def test_broadcast_ping_is_answered_by_a_host_that_wants_to(site: PairSite) -> N
 @pytest.mark.parametrize(
     ("family", "hops"), [("", ["192.168.1.1", "192.168.2.2"]), ("6", ["2001:db8:1::1", "2001:db8:2::2"])]
 )
-def test_traceroute_shows_the_router_and_the_host_behind(site: PairSite, family: str, hops: list[str]) -> None:
+def test_traceroute_shows_the_router_and_the_host_behind(site: TapSite, family: str, hops: list[str]) -> None:
     def traced(destination: str) -> list[str]:
         said = site.hosts[0].run("busybox", f"traceroute{family}", "-n", "-q", "1", "-w", "5", destination)
         return [line.split()[1] for line in said.splitlines() if line.split()[0].isdigit()]
@@ -76,7 +79,7 @@ def test_traceroute_shows_the_router_and_the_host_behind(site: PairSite, family:
 
 @pytest.mark.skipif(shutil.which("sshd") is None, reason="openssh-server is not installed: NOT tested ssh")
 @pytest.mark.parametrize("to", ["router", "host"])
-def test_ssh_logs_in_and_brings_many_segments(site: PairSite, to: str, tmp_path: Path) -> None:
+def test_ssh_logs_in_and_brings_many_segments(site: TapSite, to: str, tmp_path: Path) -> None:
     ends = {"router": (site.router, "192.168.1.1"), "host": (site.hosts[0], "192.168.1.2")}
     namespace, address = ends.pop(to)
     ((client, _),) = ends.values()
@@ -110,7 +113,7 @@ def ssh_server(namespace: Namespace, folder: Path) -> Process:
 
 
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox is not installed: NOT tested DHCP")
-def test_dhcp_gives_a_tap_without_an_address_one_and_vpp_has_it(site: PairSite, tmp_path: Path) -> None:
+def test_dhcp_gives_a_tap_without_an_address_one_and_vpp_has_it(site: TapSite, tmp_path: Path) -> None:
     router, far = site.router, site.hosts[2]
     router.ip("addr flush dev e3")
     site.wait_for(lambda: "192.168.3.1" not in site.vpp.ctl("show interface addr host-p3"), "no address")
@@ -127,7 +130,7 @@ def test_dhcp_gives_a_tap_without_an_address_one_and_vpp_has_it(site: PairSite, 
 
 
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox is not installed: NOT tested DHCP")
-def test_dhcp_serves_hosts_from_a_tap(site: PairSite, tmp_path: Path) -> None:
+def test_dhcp_serves_hosts_from_a_tap(site: TapSite, tmp_path: Path) -> None:
     right = site.hosts[1]
     right.ip("addr del 192.168.2.2/24 dev h0")
     server = dhcp_server(site.router, "e2", "192.168.2", tmp_path)
@@ -160,7 +163,7 @@ def lease(namespace: Namespace, link: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("group", [_MDNS, _MDNS6])
 @pytest.mark.parametrize("asking", ["host", "router"])
-def test_multicast_dns_is_asked_and_answered_from_either_side(site: PairSite, group: str, asking: str) -> None:
+def test_multicast_dns_is_asked_and_answered_from_either_side(site: TapSite, group: str, asking: str) -> None:
     ends = [(site.router, "e1"), (site.hosts[0], "h0")]
     answering, asking_end = ends if asking == "host" else ends[::-1]
     server = groups.answer(*answering, group, _PORT)

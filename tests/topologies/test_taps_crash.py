@@ -1,11 +1,10 @@
 """VPP dies, or the agent, or both, under three BGP sessions: they stand, no route is lost, and forwarding is back.
 
-``RTAGENT_ROUTES`` is how many routes there are (2000); ``./dev lab --vm`` takes 100 000.
+The site is that of tap_site.py, with a BIRD on each host. ``--routes N`` says how many routes there are.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,10 +12,10 @@ import pytest
 
 from tests.lab import birds, vpp
 from tests.lab.lab import Lab
-from tests.vm.pair_site import PairSite, reaches
-from tests.vm.speakers import BEHIND, Speakers
+from tests.topologies.tap_site import TapSite, reaches
+from tests.topologies.tap_speakers import BEHIND, Speakers
 
-ROUTES = int(os.environ.get("RTAGENT_ROUTES", "2000"))
+ROUTES = 2000
 
 pytestmark = [
     pytest.mark.kernel("vhost", "vlan"),
@@ -31,12 +30,13 @@ pytestmark = [
 class Running:
     """A router with everything up."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.site = PairSite(lab)
+    def __init__(self, lab: Lab, routes: int) -> None:
+        self.routes = routes
+        self.site = TapSite(lab)
         self.site.start_vpp()
         self.site.start()
         self.site.address()
-        self.speakers = Speakers(self.site, ROUTES)
+        self.speakers = Speakers(self.site, routes)
         self.speakers.start()
         self.wait_forwarding()
 
@@ -75,13 +75,13 @@ class Running:
     def _is_synced(self) -> bool:
         status = self.site.ask("status")["status"]
         rows = status["rows"].get("installed", {}).get("inet", 0)
-        return status["health"] == "ok" and rows > ROUTES and set(status["rows"]) <= {"installed", "shadowed"}
+        return status["health"] == "ok" and rows > self.routes and set(status["rows"]) <= {"installed", "shadowed"}
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
+def running(pytestconfig: pytest.Config) -> Iterator[Running]:
     with Lab() as lab:
-        yield Running(lab)
+        yield Running(lab, pytestconfig.getoption("--routes") or ROUTES)
 
 
 def kill_vpp(running: Running) -> None:
@@ -117,5 +117,6 @@ def test_sessions_addresses_and_routes_outlive(
     running: Running, what: Callable[[Running], None], record_property: Callable[[str, object], None]
 ) -> None:
     forwarding_s, synced_s = running.survives(lambda: what(running))
-    print(f"{what.__name__}: forwarding after {forwarding_s:.1f} s, complete {synced_s:.1f} s later, {ROUTES} routes")
+    took = f"forwarding after {forwarding_s:.1f} s, complete {synced_s:.1f} s later"
+    print(f"{what.__name__}: {took}, {running.routes} routes")
     record_property("forwarding_s", forwarding_s)

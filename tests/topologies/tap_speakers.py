@@ -1,4 +1,4 @@
-"""BGP on the taps of a PairSite: BIRD in the router, and one on each host beyond VPP; the first has many routes."""
+"""BGP on the taps of a TapSite: BIRD in the router, and one on each host beyond VPP; the first has many routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.lab.bird import Bird
 from tests.lab.lab import Process, wait_for
-from tests.vm.pair_site import PairSite
+from tests.topologies.tap_site import TapSite
 
 HOLD_S = 240
 """VPP takes up to a minute to start on an emulated processor."""
@@ -36,7 +36,7 @@ def prefixes(count: int) -> Iterator[str]:
 class Speakers:
     """The BIRDs. ``start`` returns when all sessions stand and the router's kernel has all routes."""
 
-    def __init__(self, site: PairSite, routes: int) -> None:
+    def __init__(self, site: TapSite, routes: int) -> None:
         self.site, self.routes = site, routes
         self.router = self._bird(site.router, "router", 9, export="all", announce="none", peers=(1, 2, 3))
         self.hosts = [

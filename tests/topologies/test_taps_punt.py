@@ -1,9 +1,10 @@
-"""What comes in by VPP reaches the host's taps: unicast to the port's address, another port's and the loopback's,
-broadcast, multicast, frames; and a flood of it harms nobody.
+"""Unicast to any local address, broadcast, multicast and frames that are not IP reach the taps; a flood harms nobody.
 
-left 192.0.2.2 ── p0 ┐     ┌ e0 192.0.2.1 ── bird ─┐
-right 198.51.100.2 ─ p1 ┤ VPP ├ e1 198.51.100.1      ├ router, with rtagent; lo 203.0.113.1
-silent ───────────── p2 ┘     └ e2 (no address)     ─┘
+::
+
+    left 192.0.2.2 ── p0 ┐     ┌ e0 192.0.2.1 ── bird ─┐
+    right 198.51.100.2 ─ p1 ┤ VPP ├ e1 198.51.100.1      ├ router, with rtagent; lo 203.0.113.1
+    silent ───────────── p2 ┘     └ e2 (no address)     ─┘
 """
 
 from __future__ import annotations
