@@ -29,7 +29,10 @@ class Pairing:
         self._store = store
         self._objects = objects
         self._netns = netns or ""
-        objects.own(PairKey, lambda key: _owner(objects.held.get(key)) == OURS)
+        self._made: set[int] = set()
+        """Sub-interfaces that are ours: a pair of one goes before it, or VPP would take it along (sinks/vpp_pairs.py).
+        For a moment after it was made it may not bear our mark yet."""
+        objects.own(PairKey, lambda key: key.interface in self._made or _owner(objects.held.get(key)) == OURS)  # type: ignore[attr-defined]
 
     def update(self, objects: Objects, changed: ChangedRows | None) -> None:
         """Want anew what links and interfaces call for."""
@@ -38,6 +41,7 @@ class Pairing:
 
     def saw_ports(self, ports: Mapping[str, Port]) -> None:
         """The data plane's interfaces are these, with the pairs that it has."""
+        self._made = {port.interface for port in ports.values() if port.tags and port.owner == OURS}
         told = {PairKey(port.interface, port.parent): port.link for port in ports.values()}
         for key in [key for key in self._objects.held if isinstance(key, PairKey) and not told.get(key)]:
             self._objects.heard(key, None)

@@ -25,7 +25,7 @@ def around(way: Mapping[str, Any], family: str, links: Mapping[str, Any], *, sou
     """
     kind = way.get("encap", "")
     if kind == "seg6":
-        return _segments(way, sourced=sourced)
+        return _segments(way, family, sourced=sourced)
     if kind in _TUNNELS:
         return _tunnel(way, kind, family, links.get(way["dev"], {}))
     return "" if kind in ("", "mpls") else NOT_EXPRESSED
@@ -47,10 +47,12 @@ def own_tos(route: Mapping[str, Any]) -> int:
     return int(str(route.get("encap tos" if route.get("encap") == "ip" else "tos", "0")), 0)
 
 
-def _segments(way: Mapping[str, Any], *, sourced: bool) -> str:
+def _segments(way: Mapping[str, Any], family: str, *, sourced: bool) -> str:
     mode, segments = way["mode"], way["segs"]
     inline = mode == "inline"
     if mode not in ("encap", "encap.red", "inline") or "hmac" in way or not (sourced or inline):
+        return NOT_EXPRESSED
+    if inline and family != "inet6":  # the kernel takes such a route, by an object, and drops what it leads
         return NOT_EXPRESSED
     if inline:
         segments = segments[:-1]  # the packet's own destination is filled in there

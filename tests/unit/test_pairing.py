@@ -105,3 +105,14 @@ def test_a_pair_that_went_with_its_interface_is_forgotten():
     site.store.topology.links, site.store.topology.pairs = {}, {}
     site.see({})
     assert ([], {}) == (site.changes(), site.objects.held)
+
+
+def test_a_pair_on_a_sub_interface_of_ours_goes_before_it_even_while_it_bears_no_mark():
+    site = Site(E0, VLAN, pairs={7: 1, 9: 3})
+    site.changes()
+    told = {"port0": host(7, "e0", interface=50), "port0.7": host(9, "rtv.9", owner="", interface=51)}
+    owned = {**PORTS, "port0.7": PORTS["port0.7"]._replace(owner=OURS)}
+    site.see({name: port._replace(link=told.get(name)) for name, port in owned.items()})
+    assert [] == site.changes()
+    site.store.topology.links, site.store.topology.pairs = {7: E0}, {7: 1}
+    assert [(PairKey(3, 1), None)] == site.changes()
