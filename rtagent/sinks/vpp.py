@@ -33,7 +33,7 @@ from rtagent.sinks.vpp_punt import local_addresses, row_keys
 from rtagent.sinks.vpp_punt_counts import punt_counts
 from rtagent.sinks.vpp_sources import VppSources
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibEntries, FibVector
-from rtagent.vector.interfaces import OURS, PairKey, Table
+from rtagent.vector.interfaces import OURS, PairKey, SubInterface, Table
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, TABLE_MAIN, Keys
 from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
@@ -79,6 +79,8 @@ class VppFib:
         self._client: VapiClient | None = None
         self._sources = VppSources(source_name)
         self._ports: dict[str, Port] = {}
+        self._one_reads_ports = asyncio.Lock()
+        self._ports_being_written = self._ports_written = 0
         self._can_pair = False
         self._local_addresses: set[LocalAddress] = set()
         """Those of ours, as the last reading of all rows and our writes since have left them."""
@@ -230,10 +232,15 @@ class VppFib:
         client = self._connected()
         if self._encaps.is_taken(change):
             return ObjectAnswer(ENTRY_ALREADY_EXISTS)
+        is_port = isinstance(change.key, SubInterface | PairKey)
+        self._ports_being_written += is_port
         try:
             interface = await _WRITER_OF[type(change.key)].write(client, change)
         except Refused as refused:
             return ObjectAnswer(refused.retval)
+        finally:
+            self._ports_being_written -= is_port
+            self._ports_written += is_port
         self._encaps.written(change, interface)
         if isinstance(change.key, Table):
             await self._read_tables(client)
@@ -310,7 +317,13 @@ class VppFib:
         return held
 
     async def _read_ports(self, client: VapiClient) -> None:
-        ports = await read_ports(client)
+        """Read the interfaces, and once more where one was made or removed meanwhile: half of that may be missing."""
+        async with self._one_reads_ports:
+            while True:
+                written = self._ports_written
+                ports = await read_ports(client)
+                if written == self._ports_written and not self._ports_being_written:
+                    break
         if ports != self._ports:
             self._ports = ports
             self.on_ports_changed()
