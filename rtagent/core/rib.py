@@ -276,7 +276,11 @@ class Rib:
         return sorted(through, key=lambda index: entries[index].protocol != entry.protocol)
 
     def _removed(self, entries: list[Entry], rank: list[int], entry: Entry, merges: bool) -> list[Entry]:
+        """Return what is left. An entry that is not there went before, and a dump that showed so came first."""
         gone = self._matching(entries, rank, entry)
+        if gone is None:  # what its object is may have changed without a word
+            through = self._with_nhid(entries, rank, entry)
+            gone = next((index for index in through if entries[index].protocol == entry.protocol), None)
         if gone is not None:
             return entries[:gone] + entries[gone + 1 :]
         if merges:
@@ -287,8 +291,7 @@ class Rib:
                 if len(left) < len(group.nexthops):
                     shrunk = entries[index]._replace(group=self.groups.intern(group._replace(nexthops=left)))
                     return entries[:index] + ([shrunk] if left else []) + entries[index + 1 :]
-            return entries
-        return entries if len(rank) != 1 else [other for index, other in enumerate(entries) if index != rank[0]]
+        return entries
 
     def _matching(self, entries: list[Entry], rank: list[int], entry: Entry) -> int | None:
         """Return which entry of the rank this is, whether its nexthops are dead aside, one of its protocol first."""

@@ -49,6 +49,9 @@ class Kernel(NamedTuple):
     """(IP version, device): over which routes are passed over, for want of a carrier."""
     vrfs: dict[str, int]
     """The table of each VRF that is up."""
+    hidden: Fib
+    """Entries of prefixes with source-specific ones: a packet takes one only on its way back from a longer prefix whose
+    entries are all dead (fib6_backtrack), which is passed over."""
     by_object: set[tuple[int, str]]
     """The keys whose best IPv6 entry is through a nexthop object."""
 
@@ -138,7 +141,7 @@ def _kernel(namespace: Namespace) -> Kernel:
         if row.get("linkinfo", {}).get("info_kind") == "vrf" and "UP" in row["flags"]
     }
     shown = {key: forwarding for key, forwarding in fib.items() if key not in hidden}
-    return Kernel(shown, passed_over, vrfs, by_object)
+    return Kernel(shown, passed_over, vrfs, {key: fib[key] for key in hidden & fib.keys()}, by_object)
 
 
 def _named(fib: Fib, ports: Mapping[str, str] | None) -> Fib:
@@ -291,7 +294,7 @@ def disagreements(
             continue  # a policy that is set after a multipath route does not share out its flows anew
         theirs = _by_port(theirs, ports)
         ours = matching(held, address)
-        if not _agree(ours, theirs):
+        if not _agree(ours, theirs) and not _goes_back(kernel, address, theirs, ports):
             found.append(f"packet to {address}: FIB {ours}, kernel {theirs}")
     return found + _disagreements_in_vrfs(held, kernel, namespace, ports)
 
@@ -316,7 +319,7 @@ def _disagreements_in_vrfs(
             continue
         theirs = _by_port(theirs, ports)
         ours = matching(held, address, table)
-        if not _agree(ours, theirs):
+        if not _agree(ours, theirs) and not _goes_back(kernel, address, theirs, ports, table):
             found.append(f"packet to {address} in {name}: FIB {ours}, kernel {theirs}")
     return found
 
@@ -332,6 +335,14 @@ def _agree(ours: Forwarding | None, theirs: Way | str) -> bool:
     if theirs.around:
         return theirs.around in {path.dev.split()[0] for path in ours.paths if is_around(path.dev)}
     return theirs in {Way(path.via, path.dev) for path in ours.paths}
+
+
+def _goes_back(
+    kernel: Kernel, address: str, theirs: Way | str, ports: Mapping[str, str] | None, table: int = TABLES["main"]
+) -> bool:
+    """Whether a packet takes an entry that a source-specific one hides from all others."""
+    hidden = matching(_named(kernel.hidden, ports), address, table)
+    return hidden is not None and _agree(hidden, theirs)
 
 
 def _by_port(theirs: Way | str, ports: Mapping[str, str] | None) -> Way | str:

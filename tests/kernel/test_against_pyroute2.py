@@ -76,7 +76,7 @@ def theirs(parts: list[bytes]) -> list[Row]:
                 continue
             if message["src_len"]:
                 continue
-            has_ways = message["type"] == 1 or (family == 2 and message["type"] in (2, 3, 5))
+            has_ways = message["type"] in (1, 2, 3, 4, 5)
             several = message.get("RTA_MULTIPATH")
             ways = tuple(their_way(way, way["oif"], way["hops"] + 1, way["flags"]) for way in several or [])
             if not several and has_ways and message.get("RTA_OIF"):

@@ -125,8 +125,6 @@ class PlainRib:
         if route.op is Op.REMOVE:
             if entry in entries:
                 entries.remove(entry)
-            elif len(same) == 1:
-                del entries[same[0]]
             return
         if route.op is Op.SET:
             entries[:] = [other for other in entries if other[:2] != entry[:2]]
