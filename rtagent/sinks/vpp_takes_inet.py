@@ -30,7 +30,7 @@ class VppTakesInet:
         """Return the interfaces that take IPv4 packets and have no IPv4 address."""
         held: dict[ObjectKey, Held] = {}
         for row in await client.dump("sw_interface_dump", "sw_interface_details", sw_if_index=NO_INTERFACE):
-            if await client.dump("ip_address_dump", "ip_address_details", sw_if_index=row.sw_if_index):
+            if await _has_address(client, row.sw_if_index):
                 continue
             said = await client.call("cli_inband", cmd=f"show interface features {row.interface_name}")
             if not _drops(str(said.reply)):
@@ -43,11 +43,15 @@ class VppTakesInet:
         assert isinstance(key, TakesInet)
         try:
             await take_inet(client, key.interface)
-            if change.after is None:
+            if change.after is None and not await _has_address(client, key.interface):  # or it would drop for good
                 await _switch(client, key.interface, on=True)
         except Refused as refused:
             if change.after is not None or refused.retval != NO_SUCH_INTERFACE:
                 raise
+
+
+async def _has_address(client: VapiClient, interface: int) -> bool:
+    return bool(await client.dump("ip_address_dump", "ip_address_details", sw_if_index=interface))
 
 
 async def take_inet(client: VapiClient, interface: int) -> None:

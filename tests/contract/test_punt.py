@@ -8,7 +8,7 @@ from rtagent.core.punt_matches import matches
 from rtagent.core.sink import FibSink
 from rtagent.vector.interfaces import InterfaceAddress
 from rtagent.vector.keys import AF_INET, AF_INET6, TABLE_MAIN
-from rtagent.vector.objects import ObjectKey
+from rtagent.vector.objects import ObjectChange, ObjectKey
 from rtagent.vector.punt import (
     OTHERS,
     Ethertype,
@@ -135,6 +135,21 @@ def test_what_an_operator_has_put_there_is_told_of_and_stays(real: VppPlane) -> 
         assert 0 == await write(sink, PuntExempt(AF_INET), None)
         assert OTHERS == await value(sink, PuntExempt(AF_INET))
         assert "local0" not in await real.ctl("show ip mfib 239.0.0.0/8")
+
+    run(real, scenario)
+
+
+def test_a_port_that_got_an_address_meanwhile_goes_on_to_take_inet(real: VppPlane) -> None:
+    address = InterfaceAddress(E1, TABLE_MAIN, packed("192.0.2.1"), 24)
+
+    async def scenario(sink: FibSink) -> None:
+        assert 0 == await write(sink, TakesInet(E1), True)
+        assert 0 == await write(sink, address, True)
+        removal = ObjectChange(TakesInet(E1), True, None)
+        assert 0 == (await sink.write(removal)).retval
+        assert "ip4-not-enabled" not in await real.ctl("show interface features host-e1")
+        assert 0 == await write(sink, address, None)
+        assert "ip4-not-enabled" in await real.ctl("show interface features host-e1")
 
     run(real, scenario)
 
