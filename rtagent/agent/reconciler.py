@@ -247,6 +247,7 @@ class Reconciler:
         if changes.after_routes:
             await self._wait_written()
             await self._write_objects(changes.after_routes)
+            await self._look_at_connected(changes.after_routes)
         if self._objects.has_touched and self._may_remove():
             self.wake()
         self._rounds_ended = self._rounds_begun

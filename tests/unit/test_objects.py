@@ -6,6 +6,8 @@ from typing import NamedTuple
 from rtagent.core.objects import Objects
 from rtagent.sinks.memory import MemoryFib
 from rtagent.vector.fib import FibEntries
+from rtagent.vector.interfaces import AdminState, Mtu, PairKey
+from rtagent.vector.neighbors import NeighborKey
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, Stage
 from rtagent.vector.ports import NO_INTERFACE
 
@@ -147,3 +149,28 @@ def test_the_memory_fib_numbers_the_interfaces_that_are_made():
     first, second, changed, held = asyncio.run(scenario())
     assert first == changed != second
     assert {T: Held(2, first.interface), A: Held(1, NO_INTERFACE)} == held
+
+
+UP, NEIGHBOR = AdminState(7), NeighborKey(7, bytes((10, 0, 0, 2)))
+
+
+def shutting(*wants):
+    made = Objects()
+    made.own(NeighborKey, lambda _: True)
+    made.load({UP: Held(True), NEIGHBOR: Held(1), NeighborKey(8, NEIGHBOR.address): Held(1), Mtu(7): Held(1500)})
+    for key, value in ((UP, False), (Mtu(7), 1400), *wants):
+        made.want(key, value)
+    return made.changes(may_remove=True)
+
+
+def test_an_interface_is_shut_and_who_is_behind_it_forgotten_after_the_routes():
+    before, after = shutting()
+    elsewhere = ObjectChange(NeighborKey(8, NEIGHBOR.address), 1, None)
+    assert [[elsewhere], [ObjectChange(Mtu(7), 1500, 1400)]] == before
+    assert [[ObjectChange(NEIGHBOR, 1, None)], [ObjectChange(UP, True, False)]] == after
+
+
+def test_where_pairs_are_made_an_interface_is_shut_before():
+    before, after = shutting((PairKey(7), "e0"))
+    assert [] == after
+    assert ObjectChange(UP, True, False) in before[1]
