@@ -108,7 +108,8 @@ class World:
         if not self._is_quiet():
             return ["the kernel has not finished: a link's state does not follow its carrier"]
         ports = self.mirror.ports() if self._plane.ports else {}
-        with Mirror(self.router.name, remember_writes=False, pairs=ports) as fresh:
+        pairs = ports or self._plane.ports  # with none at all, a mirror takes every link for a port
+        with Mirror(self.router.name, remember_writes=False, pairs=pairs) as fresh:
             found = differences(state(self.mirror), state(fresh))
             followed, anew = self.mirror.fib(), fresh.fib()
         found += [
