@@ -104,6 +104,26 @@ def test_loopback_bvi_bond_and_tunnel_that_come_later_get_theirs_and_lose_them(s
     assert before[0] == links(site)
 
 
+def test_a_bond_is_reached_through_its_member(site: TapSite) -> None:
+    before = links(site), interfaces(site)
+    host = site.lab.namespace("bonded")
+    site.vpp.ctl(f"create tap id 8 host-ns {host.name} host-if-name h0")
+    site.vpp.ctl("create bond mode active-backup id 8")
+    site.vpp.ctl("bond add BondEthernet8 tap8")
+    site.vpp.ctl("set interface state tap8 up")
+    host.ip("link set h0 up")
+    host.ip("addr add 10.8.0.2/24 dev h0")
+    site.wait_for(lambda: "BondEthernet8" in site.pairs(), "the bond's pair")
+    assert "tap8" not in site.pairs()
+    site.router.ip("link set BondEthernet8 up mtu 1500")
+    site.router.ip("addr add 10.8.0.1/24 dev BondEthernet8")
+    site.wait_for(lambda: reaches(host, "10.8.0.1"), "the router")
+    assert reaches(site.router, "10.8.0.2")
+    for command in ("bond del tap8", "delete bond BondEthernet8", "delete tap tap8"):
+        site.vpp.ctl(command)
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
+
+
 def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_left(site: TapSite) -> None:
     site.vpp.ctl("create loopback interface instance 99")
     site.vpp.ctl(f"lcp create loop99 host-if theirs netns {site.router.name}")
