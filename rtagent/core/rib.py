@@ -276,22 +276,28 @@ class Rib:
         return sorted(through, key=lambda index: entries[index].protocol != entry.protocol)
 
     def _removed(self, entries: list[Entry], rank: list[int], entry: Entry, merges: bool) -> list[Entry]:
-        """Return what is left. An entry that is not there went before, and a dump that showed so came first."""
+        """Return what is left.
+
+        An entry may be told of otherwise than it is held: its object has changed, or its device is gone. So the only
+        one of its rank, kind and object is meant. Any other went before, and a dump that showed so came first.
+        """
         gone = self._matching(entries, rank, entry)
-        if gone is None:  # what its object is may have changed without a word
-            through = self._with_nhid(entries, rank, entry)
-            gone = next((index for index in through if entries[index].protocol == entry.protocol), None)
         if gone is not None:
             return entries[:gone] + entries[gone + 1 :]
+        told = self.groups[entry.group]
         if merges:
-            ways = {_identity(way) for way in self.groups[entry.group].nexthops}
+            ways = {_identity(way) for way in told.nexthops}
             for index in rank:
                 group = self.groups[entries[index].group]
                 left = tuple(way for way in group.nexthops if _identity(way) not in ways)
                 if len(left) < len(group.nexthops):
                     shrunk = entries[index]._replace(group=self.groups.intern(group._replace(nexthops=left)))
                     return entries[:index] + ([shrunk] if left else []) + entries[index + 1 :]
-        return entries
+            return entries
+        held = self.groups[entries[rank[0]].group] if len(rank) == 1 else None
+        if held is None or held.nhid != told.nhid or (held.kind is not told.kind and not told.nhid):
+            return entries
+        return [other for index, other in enumerate(entries) if index != rank[0]]
 
     def _matching(self, entries: list[Entry], rank: list[int], entry: Entry) -> int | None:
         """Return which entry of the rank this is, whether its nexthops are dead aside, one of its protocol first."""

@@ -125,6 +125,8 @@ class PlainRib:
         if route.op is Op.REMOVE:
             if entry in entries:
                 entries.remove(entry)
+            elif len(same) == 1 and entries[same[0]][2].kind is route.group.kind:
+                del entries[same[0]]
             return
         if route.op is Op.SET:
             entries[:] = [other for other in entries if other[:2] != entry[:2]]
