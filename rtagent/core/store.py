@@ -198,6 +198,8 @@ class Store:
             self._request(link.ifindex, _ALL_ROUTES | ({Dump.NEXTHOPS} if self.topology.nexthops else set()))
         elif gained:
             self._request(link.ifindex, _ALL_ROUTES, flags=NH_DEAD)
+        elif before.master != after.master:  # a VRF takes routes away from a link that is down, without a word
+            self._request(link.ifindex, _ALL_ROUTES)
         if after is not None and lost & IFF_UP:  # an IPv6 address added just before may stay, and is never told of
             self._requests.add(Dump.ADDRESSES)  # (net/ipv6/addrconf.c: addrconf_dad_start tells later, from a queue)
 

@@ -84,6 +84,14 @@ def test_a_link_that_changes_otherwise_calls_for_nothing(world):
     assert world.requests == set()
 
 
+def test_a_link_that_is_down_and_gets_another_master_calls_for_its_routes(world):
+    world.say(E1._replace(flags=0))
+    world.routes(Route("192.0.2.1/32", group("@1!")))
+    world.store.take_dump_requests()
+    world.say(E1._replace(flags=0, master=9))
+    assert world.requests == ROUTES
+
+
 def test_a_link_whose_mtu_the_kernel_sets_afterwards_is_read_once_more(world):
     world.say(Link(3, "gre0", 0, mtu=0))
     assert world.requests == {Dump.LINKS}
