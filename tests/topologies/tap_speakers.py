@@ -33,6 +33,11 @@ def prefixes(count: int) -> Iterator[str]:
         yield f"{ipaddress.IPv4Address(first + (number << 8))}/24"
 
 
+def _seconds(clock: str) -> float:
+    hours, minutes, seconds = clock.split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
 class Speakers:
     """The BIRDs. ``start`` returns when all sessions stand and the router's kernel has all routes."""
 
@@ -56,10 +61,14 @@ class Speakers:
         """Whether the router's sessions stand."""
         return len(self.router.sessions()) == 3 and self.router.established()
 
-    def since(self) -> dict[str, str]:
-        """Return since when each of the router's sessions stands."""
+    def since(self) -> dict[str, float]:
+        """Return since when each of the router's sessions stands, in seconds of the day.
+
+        BIRD tells it to a thousandth or so: it may differ by one from one time to the next.
+        """
         rows = [line.split() for line in self.router.ctl("show protocols").splitlines() if " BGP " in line]
-        return {row[0]: f"{row[4]} {row[5]}" for row in rows}
+        assert {"Established"} == {row[5] for row in rows}, rows
+        return {row[0]: _seconds(row[4]) for row in rows}
 
     def kernel_routes(self) -> list[str]:
         """Return what BIRD has in the router's kernel."""

@@ -199,6 +199,13 @@ def test_a_tap_that_somebody_deletes_is_made_again(site: TapSite) -> None:
     site.router.ip("addr add 192.168.3.1/24 dev e3")
     site.router.ip("link set e3 up")
     site.wait_for(lambda: reaches(site.router, "192.168.3.2"), "a pair of it")
+    site.wait_for(lambda: has_link_local(site, "e3"), "its own IPv6 address")
+
+
+def has_link_local(site: TapSite, name: str) -> bool:
+    """Whether a link's own address may be used: it comes some seconds after the link."""
+    rows = [row for link in site.router.ip_json(f"-6 addr show dev {name} scope link") for row in link["addr_info"]]
+    return bool(rows) and not any(row.get("tentative") for row in rows)
 
 
 def test_of_many_sub_interfaces_that_come_and_go_nothing_is_left(site: TapSite, pytestconfig: pytest.Config) -> None:
