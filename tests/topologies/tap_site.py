@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tests.agent.site import RTAGENT, Done
@@ -118,6 +119,17 @@ class TapSite:
         """Run an rtagent command."""
         done = subprocess.run([*RTAGENT, *arguments], capture_output=True, text=True, check=False, timeout=300)
         return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def running(taps: str = 'interfaces = ["host-*"]') -> Iterator[TapSite]:
+    """Yield a site whose taps have their addresses, and whose hosts reach the router."""
+    with Lab() as lab:
+        site = TapSite(lab, taps=taps)
+        site.start_vpp()
+        site.start()
+        site.address()
+        yield site
 
 
 def reaches(host: Any, address: str) -> bool:

@@ -33,7 +33,8 @@ def prefixes(count: int) -> Iterator[str]:
         yield f"{ipaddress.IPv4Address(first + (number << 8))}/24"
 
 
-def _seconds(clock: str) -> float:
+def seconds(clock: str) -> float:
+    """Return what BIRD says of a time of the day, in seconds."""
     hours, minutes, seconds = clock.split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
@@ -68,7 +69,7 @@ class Speakers:
         """
         rows = [line.split() for line in self.router.ctl("show protocols").splitlines() if " BGP " in line]
         assert {"Established"} == {row[5] for row in rows}, rows
-        return {row[0]: _seconds(row[4]) for row in rows}
+        return {row[0]: seconds(row[4]) for row in rows}
 
     def kernel_routes(self) -> list[str]:
         """Return what BIRD has in the router's kernel."""

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import vpp
-from tests.lab.lab import Lab
-from tests.topologies.tap_site import TapSite, reaches
+from tests.topologies.tap_site import TapSite, reaches, running
 
 pytestmark = [
     pytest.mark.vpp,
@@ -25,11 +24,7 @@ _LABELLED = "10.77.0.1"
 
 @pytest.fixture
 def site() -> Iterator[TapSite]:
-    with Lab() as lab:
-        site = TapSite(lab)
-        site.start_vpp()
-        site.start()
-        site.address()
+    with running() as site:
         yield site
 
 

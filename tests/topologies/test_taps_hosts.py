@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import groups, vpp
-from tests.lab.lab import Lab, Namespace, Process
-from tests.topologies.tap_site import TapSite, reaches
+from tests.lab.lab import Namespace, Process
+from tests.topologies.tap_site import TapSite, reaches, running
 
 pytestmark = [
     pytest.mark.kernel("vhost"),
@@ -39,11 +39,7 @@ option router {net}.1
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[TapSite]:
-    with Lab() as lab:
-        site = TapSite(lab)
-        site.start_vpp()
-        site.start()
-        site.address()
+    with running() as site:
         yield site
 
 

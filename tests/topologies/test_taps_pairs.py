@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import vpp
-from tests.lab.lab import Lab, Namespace
-from tests.topologies.tap_site import TapSite, reaches
+from tests.lab.lab import Namespace
+from tests.topologies.tap_site import TapSite, reaches, running
 
 pytestmark = [
     pytest.mark.kernel("vhost", "vlan"),
@@ -28,11 +28,7 @@ TYPES = 'interfaces = ["host-*", "tap9"]\ntypes = ["loopback", "bvi", "bond", "t
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[TapSite]:
-    with Lab() as lab:
-        site = TapSite(lab, taps=TYPES)
-        site.start_vpp()
-        site.start()
-        site.address()
+    with running(TYPES) as site:
         yield site
 
 

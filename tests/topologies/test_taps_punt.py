@@ -22,6 +22,7 @@ from tests.lab.bird import Bird
 from tests.lab.lab import Lab, Process, wait_for
 from tests.lab.packets import Capture
 from tests.lab.vpp import Vpp
+from tests.topologies.tap_speakers import seconds
 
 pytestmark = [
     pytest.mark.kernel("vhost"),
@@ -151,8 +152,7 @@ def _since(bird: Bird) -> float:
     """Return since when the session is established, in seconds of the day: BIRD tells it to a thousandth or so."""
     row = bird.ctl("show protocols peer").splitlines()[-1].split()
     assert row[5] == "Established", row
-    hours, minutes, seconds = row[4].split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    return seconds(row[4])
 
 
 def _kept(site: Site, before: dict[str, Any]) -> int:

@@ -13,7 +13,7 @@ import pytest
 from tests.lab import birds, vpp
 from tests.lab.bird import Bird
 from tests.lab.lab import CommandFailed, Lab, Namespace
-from tests.topologies.tap_site import TapSite
+from tests.topologies.tap_site import TapSite, running
 
 pytestmark = [
     pytest.mark.kernel("vhost"),
@@ -90,11 +90,7 @@ protocol babel { ipv4 { import all; export all; }; ipv6 { import all; export all
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[TapSite]:
-    with Lab() as lab:
-        site = TapSite(lab)
-        site.start_vpp()
-        site.start()
-        site.address()
+    with running() as site:
         for number, host in enumerate(site.hosts, 1):
             host.ip("route del default")
             host.ip("-6 route del default")
