@@ -36,6 +36,7 @@ ELSEWHERE = {4: "100.64.0.1", 6: "3fff::1"}
 
 _REFUSALS = {"Invalid argument": "blackhole", "No route to host": "unreachable", "Permission denied": "prohibit",
              "Network is unreachable": "no route"}  # fmt: skip
+_NO_LINK: Mapping[str, Any] = {"flags": []}
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _MULTICAST = ipaddress.ip_network("ff00::/8")
 
@@ -246,12 +247,22 @@ def _usable(address: Mapping[str, Any]) -> bool:
 
 
 def _labels(namespace: Namespace, links: Mapping[str, Any]) -> Fib:
-    """Return what the kernel does with labels; a way without carrier is never used (net/mpls/af_mpls.c)."""
+    """Return what the kernel does with labels; a way without carrier is never used (net/mpls/af_mpls.c).
+
+    But for one made while its link was down: mpls_nh_assign_dev marks it dead alone, so the kernel takes it from when
+    the link is up, and what it sends there without carrier is lost. That is not asked of anybody.
+    """
     if not has("mpls"):
         return {}
     (routes,) = namespace.ip_answers(["route show"], "-f", "mpls")
     ground = _Ground("mpls", links, {}, None, sourced=False)
-    found = {(0, route["dst"]): _forwarding_over(route.get("nexthops") or [route], ground) for route in routes}
+    with_carrier = {
+        (0, route["dst"]): [
+            way for way in route.get("nexthops") or [route] if "LOWER_UP" in links.get(way["dev"], _NO_LINK)["flags"]
+        ]
+        for route in routes
+    }
+    found = {key: _forwarding_over(ways, ground) for key, ways in with_carrier.items()}
     return {key: forwarding for key, forwarding in found.items() if forwarding is not None}
 
 
