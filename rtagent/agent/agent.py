@@ -33,6 +33,8 @@ from rtagent.wire.toml.schema import SettingsError
 log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 5.0
+_MOST_SAID = 32
+"""Pairs in one line of the log."""
 _RELOADED = ("pairs", "taps", "ignore", "interfaces", "punt", "srv6_source", "log_level", "log_format")
 """Settings that a reload changes; the others take a restart, which costs forwarding nothing."""
 
@@ -85,6 +87,7 @@ class Agent:
         self._reload = reload
         self._is_ready = False
         self._warned: list[str] = []
+        self._pairs_said: dict[str, str] = {}
         self._house_kept_at = time.monotonic()
 
     async def run(self) -> None:
@@ -117,9 +120,18 @@ class Agent:
     def _pairs_changed(self) -> None:
         """Links or ports came, went or were renamed."""
         if self.mirror.join_pairs():
-            log.info("pairs.joined", pairs={pair.host: pair.state for pair in self.mirror.pairs[:32]})
+            self._say_pairs()
             self.reconciler.retry()
         self._link_maker.wake()
+
+    def _say_pairs(self) -> None:
+        """Log the pairs that stand otherwise than they did, and those that are gone."""
+        stand = {pair.host: pair.state for pair in self.mirror.pairs}
+        changed = dict(sorted(stand.items() - self._pairs_said.items())[:_MOST_SAID])
+        gone = sorted(self._pairs_said.keys() - stand.keys())[:_MOST_SAID]
+        self._pairs_said = stand
+        if changed or gone:
+            log.info("pairs.joined", pairs=changed, **({"gone": gone} if gone else {}))
 
     def _may_make_links(self) -> bool:
         return self.source.in_sync and self.reconciler.state is SinkState.SYNCED
