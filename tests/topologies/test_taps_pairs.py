@@ -120,6 +120,38 @@ def test_a_bond_is_reached_through_its_member(site: TapSite) -> None:
     site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
 
 
+@pytest.mark.kernel("ipip")
+def test_a_tunnel_is_reached_through_its_tun_and_forwarded_through(site: TapSite) -> None:
+    before = links(site), interfaces(site)
+    left, right = site.hosts[:2]
+    left.ip("link add t0 type ipip local 192.168.1.2 remote 192.168.1.1")
+    left.ip("link set t0 up")
+    left.ip("addr add 10.7.0.2/30 dev t0")
+    left.ip("route add 192.168.2.9/32 dev t0")
+    right.ip("addr add 192.168.2.9/32 dev h0")
+    site.vpp.ctl("create ipip tunnel src 192.168.1.1 dst 192.168.1.2 instance 7")
+    site.wait_for(lambda: "ipip7" in site.pairs(), "the tunnel's pair")
+    site.router.ip("link set ipip7 up")
+    site.router.ip("addr add 10.7.0.1/30 dev ipip7")
+    site.router.ip("route add 192.168.2.9/32 via 192.168.2.2 dev e2")
+    site.wait_for(lambda: reaches(left, "10.7.0.1"), "the router's end of the tunnel")
+    assert reaches(site.router, "10.7.0.2")
+    received = _received(left)
+    site.wait_for(lambda: reaches(left, "192.168.2.9"), "a host beyond the router, through the tunnel")
+    assert reaches(right, "10.7.0.2")
+    assert received < _received(left)
+    left.ip("link del t0")
+    site.router.ip("route del 192.168.2.9/32")
+    tunnel = re.findall(r"^ipip7 +(\d+)", site.vpp.ctl("show interface"), re.M)[0]
+    site.vpp.ctl(f"delete ipip tunnel sw_if_index {tunnel}")
+    site.wait_for(lambda: (links(site), interfaces(site)) == before, "nothing of it")
+
+
+def _received(host: Namespace) -> int:
+    """Return how many packets a host got through its end of the tunnel."""
+    return int(host.ip_json("-s link show dev t0")[0]["stats64"]["rx"]["packets"])
+
+
 def test_what_no_rule_chooses_gets_none_and_a_pair_of_others_is_followed_and_left(site: TapSite) -> None:
     site.vpp.ctl("create loopback interface instance 99")
     site.vpp.ctl(f"lcp create loop99 host-if theirs netns {site.router.name}")
