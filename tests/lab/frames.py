@@ -18,8 +18,8 @@ _BROADCAST = b"\xff" * 6
 _SENDER = bytes((2, 0, 0, 0, 0, 0x99))
 _SOL_PACKET, _PACKET_TX_RING, _PACKET_LOSS, _PACKET_QDISC_BYPASS = 263, 13, 14, 20
 _TP_STATUS_SEND_REQUEST = 1
-_TX_HEADER = struct.Struct("=QIIHHII")
-"""struct tpacket_hdr of linux/if_packet.h; a frame to be sent lies behind it."""
+_TX_HEADER = struct.Struct("=QIIHHII4x")
+"""struct tpacket_hdr of linux/if_packet.h, aligned; a frame to be sent lies behind it."""
 _SLOT_BYTES, _SLOTS = 2048, 512
 
 
