@@ -25,6 +25,7 @@ from tests.bench import (
     failover,
     kernel,
     linux_nl,
+    mesh,
     neighbors,
     scaling,
     stream,
@@ -75,6 +76,10 @@ BENCHMARKS = (
     Benchmark(
         bird.bird_routes, "routes_per_s", "routes/s", "≥ 200 000 and ≤ 10 MB for a million",
         lambda found: found["routes_per_s"] >= 200_000 and found["grown_mb"] <= 10, peer="birdc_routes_per_s",
+    ),
+    Benchmark(
+        mesh.mesh_agent, "start_s", "s", "≤ 0.5 and ≤ 40 MB",
+        lambda found: found["start_s"] <= 0.5 and found["rss_mb"] <= 40, peer="python_start_s",
     ),
     Benchmark(
         vapi.vapi_encode, "us_per_route", "µs/route", "≤ 0.6 and ≥ 100 x vpp_papi",
