@@ -14,7 +14,7 @@ from rtagent.core.sink import Plan
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp import VppFib
 from rtagent.vector.fib import NO_ENTRY, FibEntries
-from rtagent.vector.keys import AF_INET, Key, Keys
+from rtagent.vector.keys import AF_INET, AF_MPLS, Key, Keys
 from rtagent.wire.vapi.bulk import (
     END,
     FibSlice,
@@ -38,7 +38,7 @@ pytestmark = [
 PREFIX = Key.parse("192.0.2.0/24")
 _HEAD = FRAME_BYTES + 10
 """Where the fields of a request begin that are the plugin's own."""
-_AF, _SOURCE, _LISTS, _ROWS, _BYTES = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 6, _HEAD + 10
+_FAMILY, _SOURCE, _LISTS, _ROWS, _BYTES = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 6, _HEAD + 10
 _INTERFACE, _NO_SOURCE = 3, 200
 
 
@@ -76,13 +76,13 @@ def on(plane: VppPlane, scenario: Callable[[VppFib, VapiClient], Awaitable[None]
     asyncio.run(run())
 
 
-def request(sink: VppFib, client: VapiClient, context: int, rows: int = 3) -> bytearray:
-    """Return a message that adds some rows via PLAIN."""
-    entry = np.full(rows, sink.entries.intern(PLAIN), np.int32)
-    keys = Keys.of(Key.parse(f"203.0.113.{number}", 0) for number in range(rows))
+def request(sink: VppFib, client: VapiClient, context: int, family: int = AF_INET) -> bytearray:
+    """Return a message that adds three rows via PLAIN."""
+    entry = np.full(3, sink.entries.intern(PLAIN), np.int32)
+    keys = Keys.of(Key.parse(str(200 + n) if family == AF_MPLS else f"203.0.113.{n}", 0) for n in range(3))
     return bytearray(
         encode_apply(
-            keys, entry, AF_INET, PathLists(sink.entries), context, message_id=client.messages.numbers["fibbulk_apply"],
+            keys, entry, family, PathLists(sink.entries), context, message_id=client.messages.numbers["fibbulk_apply"],
             client_index=client.messages.client_index, source=sink.own_source,
         )
     )  # fmt: skip
@@ -125,7 +125,9 @@ async def read(
 
 
 @pytest.mark.parametrize(("at", "value", "retval"), [
-    (_AF, b"\2", -97),
+    (_FAMILY, b"\2", -73),
+    (_FAMILY, b"\3", -97),
+    (_FAMILY, b"\xff", -97),
     (_SOURCE, bytes([_NO_SOURCE]), -31),
     (_SOURCE, bytes([_INTERFACE]), -31),
     (_SOURCE, b"\0", -31),
@@ -150,14 +152,17 @@ def test_a_malformed_message_is_refused_as_a_whole(plane: VppPlane, at: int, val
     on(plane, scenario)
 
 
-def test_mutated_messages_never_bring_vpp_down(plane: VppPlane) -> None:
+@pytest.mark.parametrize("family", [AF_INET, AF_MPLS])
+def test_mutated_messages_never_bring_vpp_down(plane: VppPlane, family: int) -> None:
     chance = random.Random(5)
 
     async def scenario(sink: VppFib, client: VapiClient) -> None:
+        await write(sink, {Key.parse("16"): PLAIN})  # the table of labels
+        before = plugin.counters(plane.vpp)["apply: messages"]
         for _ in range(2000):
 
             def encode(context: int) -> bytearray:
-                message = request(sink, client, context)
+                message = request(sink, client, context, family)
                 for _ in range(chance.randrange(1, 4)):  # a longer n_bytes is VPP's own to drop, unanswered
                     at = chance.choice([*range(_HEAD, _BYTES), *range(_BYTES + 4, len(message))])
                     message[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
@@ -165,7 +170,7 @@ def test_mutated_messages_never_bring_vpp_down(plane: VppPlane) -> None:
 
             await answer(client, encode)
         counted = plugin.counters(plane.vpp)
-        assert 2000 == counted["apply: messages"]
+        assert 2000 == counted["apply: messages"] - before
         assert counted["apply: messages refused as a whole"] > 100
         assert counted["apply: rows added or replaced"] > 100
         assert counted["apply: rows refused"] > 100

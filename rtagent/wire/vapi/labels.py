@@ -60,8 +60,7 @@ def encode_labels(
     lists, which = path_lists(entry, lambda number: paths.packed(number, AF_MPLS, MARK))
     which, twice = np.repeat(which, 2), np.repeat(np.arange(len(keys)), 2)
     n_paths = np.array([len(packed) // PATH_BYTES for packed in lists], np.intp)[which]
-    payload = {number: payload_proto(entries[number]) for number in set(entry.tolist()) - {NO_ENTRY}}
-    payloads = np.array([payload.get(number) or 0 for number in entry.tolist()], np.uint8)[twice]
+    payload = payloads(entry, entries)[twice]
     eos = np.tile(np.array([_NEOS, _EOS], np.uint8), len(keys))
     buffers: list[NDArray[np.uint8]] = []
     for count in sorted(set(n_paths.tolist()), reverse=True):
@@ -74,7 +73,7 @@ def encode_labels(
         messages["table_id"] = keys.table[twice[rows]]
         messages["label"] = keys.hi[twice[rows]] >> _LABEL_SHIFT
         messages["eos"], messages["n_paths"] = eos[rows], count
-        messages["eos_proto"] = np.where(eos[rows] == _EOS, payloads[rows], 0)
+        messages["eos_proto"] = np.where(eos[rows] == _EOS, payload[rows], 0)
         if count:
             messages["paths"] = chosen(lists, which[rows], count)
         buffers.append(messages.view(np.uint8))
@@ -88,6 +87,17 @@ def payload_proto(entry: FibEntry) -> int | None:
         return None
     family = (AF_INET if len(popping.via) == 4 else AF_INET6) if popping.via else popping.family or AF_INET
     return PROTO[family]
+
+
+def payloads(entry: NDArray[np.int32], entries: FibEntries) -> NDArray[np.uint8]:
+    """Return what VPP is told to expect below the label of each row; IPv4 where it has no need to know."""
+    known = {number: payload_proto(entries[number]) or 0 for number in set(entry.tolist()) - {NO_ENTRY}}
+    return np.array([known.get(number, 0) for number in entry.tolist()], np.uint8)
+
+
+def bears_mark(packed: bytes) -> bool:
+    """Whether a path list is one of ours that VPP's own API has taken."""
+    return bool(packed) and bool((np.frombuffer(packed, PATH)["preference"] == MARK).all())
 
 
 def decode_labels(
