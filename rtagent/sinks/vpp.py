@@ -1,13 +1,13 @@
 """VPP as a FibSink: our rows in its FIB, through the binary API socket and nothing else.
 
 * **Ours** are the rows of a FIB source named after us (``sinks.vpp_sources``).
-* **Labels** cannot have a source: VPP makes every client's MPLS routes source API. Ours bear a mark that the dump
-  returns (``wire.vapi.labels``); any other row shadows, as source API. A row that somebody adds to a label after we
-  have written it replaces ours; we see that when we read again.
+* **Labels** have a source by our plugin only: VPP's API makes every client's MPLS routes source API. There ours bear a
+  mark that the dump returns (``wire.vapi.labels``); any other row shadows, as source API. A row that somebody adds to
+  a label after we have written it replaces ours; we see that when we read again.
 * **Tables**: the kernel's main table is VPP's 0, others have their own number (VPP's own table 254, if there is one,
   is out of reach). A table that VPP lacks is made before its first row; it is never removed, others may use it.
 * **Writing** is pipelined: a plan becomes one buffer for each slice of it, and the answers find their rows by context.
-* **In bulk**: where VPP has our plugin, IP rows go and come by it (``sinks.vpp_bulk``), else by stock messages.
+* **In bulk**: where VPP has our plugin, rows go and come by it (``sinks.vpp_bulk``), else by stock messages.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class VppFib:
             await self._make_tables(client, keys.take(routes[entry[routes] != NO_ENTRY]))
             await self._labels.prepare(client, entry[labels])
             answered = await self._write_routes(client, keys.take(routes), entry[routes], of_routes)
-            answered += await self._labels.write(client, keys.take(labels), entry[labels], of_labels)
+            answered += await self._labels.write(client, keys.take(labels), entry[labels], of_labels, self._sources.own)
         if answered:
             await asyncio.wait(answered)
         for each in answered:

@@ -2,7 +2,8 @@
 
 It does what the stock messages do, and two things that they cannot: a message of thousands of rows costs VPP little
 more than the rows do, and reading the FIB never holds VPP's main thread for more than about two milliseconds at a
-time, nor its workers at all. Which rows there are, and in which order, is the same on either path.
+time, nor its workers at all. Which rows there are, and in which order, is the same on either path. Labels, too, get
+our source by it (``vpp_labels``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import VapiClient
 from rtagent.vector.fib import FibVector
-from rtagent.vector.keys import AF_INET, AF_INET6, Keys
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Keys
 from rtagent.wire.vapi.bulk import (
     END,
     FibSlice,
@@ -44,7 +45,7 @@ async def write_bulk(
     """Send rows, VPP's tables; ``retval`` is filled in by the time that the futures are done."""
     answered = []
     families = keys.family
-    for family in (AF_INET, AF_INET6):
+    for family in (AF_INET, AF_INET6, AF_MPLS):
         rows = np.flatnonzero(families == family)
         step = rows_per_message(entry[rows], family, paths, _ROWS)
         for start in range(0, len(rows), step):
@@ -53,13 +54,19 @@ async def write_bulk(
 
 
 async def read_bulk(client: VapiClient, source: int, paths: PathLists) -> AsyncIterator[FibVector]:
-    """Yield the rows that packets are forwarded by, of every source and table, VPP's tables."""
+    """Yield the IP rows that packets are forwarded by, of every source and table, VPP's tables."""
     for family in (AF_INET, AF_INET6):
-        cursor = 0
-        while cursor != END:
-            part = await _read_slice(client, family, cursor, source, paths)
-            cursor = part.cursor
+        async for part in read_slices(client, family, source, paths):
             yield part.rows.take(~part.hidden)
+
+
+async def read_slices(client: VapiClient, family: int, source: int, paths: PathLists) -> AsyncIterator[FibSlice]:
+    """Yield every row of a family, those of ``source`` that a stronger one hides included, VPP's tables."""
+    cursor = 0
+    while cursor != END:
+        part = await _read_slice(client, family, cursor, source, paths)
+        cursor = part.cursor
+        yield part
 
 
 async def _send(

@@ -1,7 +1,7 @@
 /*
  * The plugin's columns without VPP: print what a message says, or feed the parser mutated ones.
  *
- *   columns print IS_IP6 N_PATH_LISTS N_ROWS < data
+ *   columns print FAMILY N_PATH_LISTS N_ROWS < data
  *   columns fuzz SEED MESSAGES
  *
  * Each message lies in an allocation of exactly its size, so that AddressSanitizer sees every byte too far.
@@ -38,7 +38,7 @@ print (const fibbulk_columns_t *c)
   for (i = 0; i < c->n_path_lists; i++)
     {
       const uint8_t *paths = fibbulk_path_list_get (c, i, &n_paths);
-      printf ("list %u %d\n", n_paths, fibbulk_path_list_check (paths, n_paths));
+      printf ("list %u %d\n", n_paths, fibbulk_path_list_check (c->family, paths, n_paths));
     }
   for (i = 0; i < c->n_rows; i++)
     {
@@ -47,7 +47,10 @@ print (const fibbulk_columns_t *c)
       printf ("row %d %u %u ", error, row.table_id, row.length);
       for (j = 0; j < c->address_bytes; j++)
 	printf ("%02x", row.address[j]);
-      printf (" %d\n", (int) row.path_list);
+      printf (" %d", (int) row.path_list);
+      if (c->family == FIBBULK_MPLS)
+	printf (" %u %u", row.label, row.payload);
+      printf ("\n");
     }
 }
 
@@ -68,6 +71,8 @@ use (const fibbulk_columns_t *c)
 	continue;
       for (j = 0; j < c->address_bytes; j++)
 	sum += row.address[j];
+      if (c->family == FIBBULK_MPLS && (row.label >> FIBBULK_LABEL_BITS || row.payload > FIBBULK_IP6))
+	abort ();
       if (row.path_list == FIBBULK_REMOVE)
 	{
 	  n_good++;
@@ -80,14 +85,14 @@ use (const fibbulk_columns_t *c)
 	abort ();
       for (j = 0; j < n_paths * FIBBULK_PATH_BYTES; j++)
 	sum += paths[j];
-      n_good += fibbulk_path_list_check (paths, n_paths) == FIBBULK_OK;
+      n_good += fibbulk_path_list_check (c->family, paths, n_paths) == FIBBULK_OK;
     }
   return n_good;
 }
 
 typedef struct
 {
-  int is_ip6;
+  fibbulk_family_t family;
   uint32_t n_path_lists, n_rows;
   size_t n_bytes;
   uint8_t *data;
@@ -97,25 +102,26 @@ typedef struct
 static void
 make (message_t *m)
 {
-  static const uint8_t types[] = { 0, 1, 2, 5, 6 };
-  uint32_t i, j, n_paths, size, ends[5];
+  static const uint8_t types[] = { 0, 2, 1, 5, 6 };
+  uint32_t i, j, n_paths, size, ends[5], is_label;
   uint8_t *p, *lengths;
 
-  m->is_ip6 = random_below (2);
+  m->family = random_below (3);
+  is_label = m->family == FIBBULK_MPLS;
   m->n_path_lists = random_below (5);
   m->n_rows = random_below (40);
-  size = m->is_ip6 ? 16 : 4;
+  size = m->family == FIBBULK_IP6 ? 16 : 4;
   for (i = 0, n_paths = 0; i < m->n_path_lists; i++)
     ends[i] = n_paths += 1 + random_below (3);
-  m->n_bytes = 4 * m->n_path_lists + FIBBULK_PATH_BYTES * n_paths + (9 + size) * m->n_rows;
+  m->n_bytes = 4 * m->n_path_lists + FIBBULK_PATH_BYTES * n_paths + (9 + size + is_label) * m->n_rows;
   p = m->data = calloc (1, m->n_bytes ? m->n_bytes : 1);
   for (i = 0; i < m->n_path_lists; i++, p += 4)
     put_u32 (p, ends[i]);
   for (i = 0; i < n_paths; i++, p += FIBBULK_PATH_BYTES)
     {
       put_u32 (p, FIBBULK_NO_INTERFACE);
-      p[17] = types[random_below (5)];
-      p[25] = random_below (2);
+      p[17] = types[random_below (is_label ? 2 : 5)];
+      p[25] = is_label && p[17] == 2 ? 2 : random_below (2);
       p[54] = random_below (FIBBULK_LABELS_PER_PATH + 1);
     }
   for (i = 0; i < m->n_rows; i++, p += 4)
@@ -124,10 +130,12 @@ make (message_t *m)
     put_u32 (p, random_below (m->n_path_lists + 1) - 1);
   lengths = p;
   for (i = 0; i < m->n_rows; i++)
-    *p++ = 8 * random_below (size + 1);
+    *p++ = is_label ? FIBBULK_LABEL_BITS : 8 * random_below (size + 1);
   for (i = 0; i < m->n_rows; i++, p += size)
     for (j = 0; j < lengths[i] / 8; j++)
       p[j] = random_below (256);
+  for (i = 0; i < m->n_rows * is_label; i++)
+    *p++ = random_below (2);
 }
 
 static void
@@ -177,11 +185,11 @@ fuzz (uint64_t seed, uint32_t n_messages)
       message_t m;
 
       make (&m);
-      if (fibbulk_columns_parse (&c, m.data, m.n_bytes, m.is_ip6, m.n_path_lists, m.n_rows) != FIBBULK_OK
+      if (fibbulk_columns_parse (&c, m.data, m.n_bytes, m.family, m.n_path_lists, m.n_rows) != FIBBULK_OK
 	  || use (&c) != m.n_rows)
 	return fprintf (stderr, "message %u is right, and refused\n", i), 1;
       mutate (&m);
-      if (fibbulk_columns_parse (&c, m.data, m.n_bytes, m.is_ip6, m.n_path_lists, m.n_rows) == FIBBULK_OK)
+      if (fibbulk_columns_parse (&c, m.data, m.n_bytes, m.family, m.n_path_lists, m.n_rows) == FIBBULK_OK)
 	{
 	  n_accepted++;
 	  n_rows += use (&c);

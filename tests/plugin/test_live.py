@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rtagent.core.sink import Plan
 from rtagent.sinks.vapi import VapiClient
 from rtagent.sinks.vpp import VppFib
-from rtagent.vector.fib import NO_ENTRY, FibEntries
-from rtagent.vector.keys import AF_INET, Key, Keys
+from rtagent.sinks.vpp_labels import VppLabels
+from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath
+from rtagent.vector.keys import AF_INET, AF_MPLS, Key, Keys
 from rtagent.wire.vapi.bulk import (
     END,
     FibSlice,
@@ -23,10 +24,11 @@ from rtagent.wire.vapi.bulk import (
     encode_apply,
     encode_read,
 )
+from rtagent.wire.vapi.definitions import BULK
 from rtagent.wire.vapi.framing import FRAME_BYTES, Frames
 from rtagent.wire.vapi.paths import PathLists
 from tests.contract.planes import GATEWAY, VppPlane
-from tests.contract.rows import EVERY_KIND, OTHER_WAY, PLAIN, own_rows, write
+from tests.contract.rows import EVERY_KIND, OTHER_WAY, PLAIN, VIA4, VIA6, Rows, all_rows, own_rows, plan, unicast, write
 from tests.lab import plugin
 from tests.lab.lab import Lab
 
@@ -36,9 +38,12 @@ pytestmark = [
 ]
 
 PREFIX = Key.parse("192.0.2.0/24")
+LABEL = Key.parse("100")
+POP4, POP6 = PLAIN, unicast(FibPath(VIA6, 1))
+SWAP = unicast(FibPath(VIA4, 1, 1, (300,)))
 _HEAD = FRAME_BYTES + 10
 """Where the fields of a request begin that are the plugin's own."""
-_AF, _SOURCE, _LISTS, _ROWS, _BYTES = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 6, _HEAD + 10
+_FAMILY, _SOURCE, _LISTS, _ROWS, _BYTES = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 6, _HEAD + 10
 _INTERFACE, _NO_SOURCE = 3, 200
 
 
@@ -76,13 +81,13 @@ def on(plane: VppPlane, scenario: Callable[[VppFib, VapiClient], Awaitable[None]
     asyncio.run(run())
 
 
-def request(sink: VppFib, client: VapiClient, context: int, rows: int = 3) -> bytearray:
-    """Return a message that adds some rows via PLAIN."""
-    entry = np.full(rows, sink.entries.intern(PLAIN), np.int32)
-    keys = Keys.of(Key.parse(f"203.0.113.{number}", 0) for number in range(rows))
+def request(sink: VppFib, client: VapiClient, context: int, family: int = AF_INET) -> bytearray:
+    """Return a message that adds three rows via PLAIN."""
+    entry = np.full(3, sink.entries.intern(PLAIN), np.int32)
+    keys = Keys.of(Key.parse(str(200 + n) if family == AF_MPLS else f"203.0.113.{n}", 0) for n in range(3))
     return bytearray(
         encode_apply(
-            keys, entry, AF_INET, PathLists(sink.entries), context, message_id=client.messages.numbers["fibbulk_apply"],
+            keys, entry, family, PathLists(sink.entries), context, message_id=client.messages.numbers["fibbulk_apply"],
             client_index=client.messages.client_index, source=sink.own_source,
         )
     )  # fmt: skip
@@ -125,7 +130,9 @@ async def read(
 
 
 @pytest.mark.parametrize(("at", "value", "retval"), [
-    (_AF, b"\2", -97),
+    (_FAMILY, b"\2", -73),
+    (_FAMILY, b"\3", -97),
+    (_FAMILY, b"\xff", -97),
     (_SOURCE, bytes([_NO_SOURCE]), -31),
     (_SOURCE, bytes([_INTERFACE]), -31),
     (_SOURCE, b"\0", -31),
@@ -150,14 +157,17 @@ def test_a_malformed_message_is_refused_as_a_whole(plane: VppPlane, at: int, val
     on(plane, scenario)
 
 
-def test_mutated_messages_never_bring_vpp_down(plane: VppPlane) -> None:
+@pytest.mark.parametrize("family", [AF_INET, AF_MPLS])
+def test_mutated_messages_never_bring_vpp_down(plane: VppPlane, family: int) -> None:
     chance = random.Random(5)
 
     async def scenario(sink: VppFib, client: VapiClient) -> None:
+        await write(sink, {Key.parse("16"): PLAIN})  # the table of labels
+        before = plugin.counters(plane.vpp)["apply: messages"]
         for _ in range(2000):
 
             def encode(context: int) -> bytearray:
-                message = request(sink, client, context)
+                message = request(sink, client, context, family)
                 for _ in range(chance.randrange(1, 4)):  # a longer n_bytes is VPP's own to drop, unanswered
                     at = chance.choice([*range(_HEAD, _BYTES), *range(_BYTES + 4, len(message))])
                     message[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
@@ -165,7 +175,7 @@ def test_mutated_messages_never_bring_vpp_down(plane: VppPlane) -> None:
 
             await answer(client, encode)
         counted = plugin.counters(plane.vpp)
-        assert 2000 == counted["apply: messages"]
+        assert 2000 == counted["apply: messages"] - before
         assert counted["apply: messages refused as a whole"] > 100
         assert counted["apply: rows added or replaced"] > 100
         assert counted["apply: rows refused"] > 100
@@ -273,3 +283,89 @@ def test_removals_do_not_wait_for_a_sleeping_worker_once_a_row(plane_with_worker
         assert counted["apply: barriers for removals"] > 1
 
     on(plane_with_worker, scenario)
+
+
+async def shown(plane: VppPlane, label: Key) -> str:
+    """Return what vppctl tells of a label."""
+    return await plane.ctl(f"show mpls fib {label.text}")
+
+
+def test_labels_have_our_source(plane: VppPlane) -> None:
+    async def scenario(sink: VppFib, _: VapiClient) -> None:
+        await write(sink, {LABEL: POP4})
+        text = await shown(plane, LABEL)
+        assert (2, 0) == (text.count("rtagent refs:1"), text.count("API refs:"))
+        assert "arp-mpls: via 10.0.0.2 host-e0" in text
+        assert "arp-ipv4: via 10.0.0.2 host-e0" in text
+
+    on(plane, scenario)
+
+
+def test_a_label_of_a_stronger_source_shadows_ours_and_stays(plane: VppPlane) -> None:
+    async def scenario(sink: VppFib, _: VapiClient) -> None:
+        await write(sink, {LABEL: SWAP})
+        for eos in ("eos", "non-eos"):
+            await plane.ctl(f"mpls local-label add {eos} {LABEL.text} via 10.0.0.9 host-e0 out-labels 201")
+        for rows in ({LABEL: POP4}, {LABEL: None}, {LABEL: SWAP}):
+            assert [0] == (await write(sink, rows)).tolist()
+            source, entry = (await all_rows(sink))[LABEL]
+            assert ("CLI", (201,)) == (sink.source_name(source), entry.paths[0].labels)
+            assert sink.outranks(source)
+        for eos in ("eos", "non-eos"):
+            await plane.ctl(f"mpls local-label del {eos} {LABEL.text} via 10.0.0.9 host-e0 out-labels 201")
+        assert {LABEL: SWAP} == await own_rows(sink)
+
+    on(plane, scenario)
+
+
+def test_what_is_below_a_label_may_change_beside_a_worker(plane_with_worker: VppPlane) -> None:
+    async def scenario(sink: VppFib, _: VapiClient) -> None:
+        labels = [Key.parse(str(number)) for number in range(100, 1100)]
+        for entry, chain in ((POP4, "arp-ipv4"), (POP6, "arp-ipv6"), (SWAP, "[300:64:0:eos]"), (POP6, "arp-ipv6")):
+            rows = dict.fromkeys(labels, entry)
+            assert not (await write(sink, rows)).any()
+            assert rows == await own_rows(sink)
+            assert chain in await shown(plane_with_worker, labels[0])
+
+    on(plane_with_worker, scenario)
+
+
+def test_what_is_below_a_label_that_others_hold_too_is_theirs(plane: VppPlane) -> None:
+    async def scenario(sink: VppFib, _: VapiClient) -> None:
+        await write(sink, {LABEL: POP4})
+        await plane.ctl(f"mpls local-label add eos {LABEL.text} via 10.0.0.9 host-e0 out-labels 201")
+        assert [-147, 0] == (await write(sink, {LABEL: POP6, Key.parse("101"): POP6})).tolist()
+        assert sink.error_text(-147) != "VPP's error -147"
+        await plane.ctl(f"mpls local-label del eos {LABEL.text} via 10.0.0.9 host-e0 out-labels 201")
+        assert POP4 == (await own_rows(sink))[LABEL]
+        assert [0] == (await write(sink, {LABEL: POP6})).tolist()
+
+    on(plane, scenario)
+
+
+async def leave_behind(sink: VppFib, client: VapiClient, rows: Rows) -> None:
+    """Write labels as an agent does that does not know our plugin."""
+    for name in BULK:
+        client.messages.numbers.pop(name)
+    labels, wanted = VppLabels(sink.entries, PathLists(sink.entries)), plan(sink, rows)
+    retval = np.zeros(len(wanted), np.int32)
+    await labels.learn(client)
+    await labels.prepare(client, wanted.entry)
+    await asyncio.gather(*await labels.write(client, wanted.keys, wanted.entry, retval, sink.own_source))
+    assert not retval.any()
+
+
+def test_labels_of_an_agent_without_the_plugin_are_taken_over_or_removed(plane: VppPlane) -> None:
+    stays, turns, goes = LABEL, Key.parse("101"), Key.parse("102")
+    theirs = Key.parse("200")
+
+    async def scenario(sink: VppFib, client: VapiClient) -> None:
+        await leave_behind(sink, client, {stays: SWAP, turns: POP4, goes: POP6})
+        await plane.ctl(f"mpls local-label add eos {theirs.text} via 10.0.0.9 host-e0 out-labels 201")
+        assert dict.fromkeys((stays, turns, goes), FibEntry(FibKind.OTHER)) == await own_rows(sink)
+        assert not (await write(sink, {stays: SWAP, turns: POP6, goes: None})).any()
+        assert {stays: SWAP, turns: POP6} == await own_rows(sink)
+        assert "API refs" not in await plane.ctl("show mpls fib")
+        assert "201" in await shown(plane, theirs)
+
+    on(plane, scenario)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath
-from rtagent.vector.keys import AF_INET, AF_INET6, Key
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Key
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.bulk import (
     END,
@@ -16,6 +16,7 @@ from rtagent.wire.vapi.bulk import (
     decode_read_reply,
     rows_per_message,
 )
+from rtagent.wire.vapi.labels import MARK
 from rtagent.wire.vapi.paths import PathLists, encode_paths
 
 BLACKHOLE, UNREACHABLE = FibEntry(FibKind.BLACKHOLE), FibEntry(FibKind.UNREACHABLE)
@@ -30,9 +31,11 @@ def apply_reply(retval: int = 0, refused: tuple[tuple[int, int], ...] = ()) -> b
     return head + b"".join(number(row) + number(answer) for row, answer in refused)
 
 
-def read_reply(family: int, rows: list[tuple[int, str, int, int, int]], *, retval: int = 0) -> bytes:
-    """Return a slice with two path lists; a row is table, prefix, path list, source, flags."""
-    lists = [encode_paths(entry, family) for entry in (BLACKHOLE, UNREACHABLE)]
+def read_reply(
+    family: int, rows: list[tuple[int, str, int, int, int]], *, retval: int = 0, marks: tuple[int, int] = (0, 0)
+) -> bytes:
+    """Return a slice with two path lists; a row is table, prefix, path list, source, flags. Below labels is IPv6."""
+    lists = [encode_paths(entry, family, mark) for entry, mark in zip((BLACKHOLE, UNREACHABLE), marks, strict=True)]
     keys = [Key.parse(row[1]) for row in rows]
     size = 16 if family == AF_INET6 else 4
     data = b"".join((
@@ -41,6 +44,7 @@ def read_reply(family: int, rows: list[tuple[int, str, int, int, int]], *, retva
         *(number(row[2]) for row in rows),
         bytes(key.length for key in keys),
         *(key.bits.to_bytes(16, "big")[:size] for key in keys),
+        b"\1" * len(rows) if family == AF_MPLS else b"",
         bytes(row[3] for row in rows),
         bytes(row[4] for row in rows),
     ))  # fmt: skip
@@ -50,6 +54,7 @@ def read_reply(family: int, rows: list[tuple[int, str, int, int, int]], *, retva
 SOME_ROWS = {
     AF_INET: [(0, "0.0.0.0/0", 0, 17, 0), (7, "192.0.2.0/24", 1, 24, 0), (7, "192.0.2.0/24", 0, 24, 1)],
     AF_INET6: [(0, "2001:db8::/32", 1, 3, 0), (0xFFFFFFFF, "2001:db8::7/128", 1, 24, 0)],
+    AF_MPLS: [(0, "100", 0, 24, 2), (0, "100", 1, 24, 0), (7, "1048575", 1, 8, 2), (7, "1048575", 0, 24, 1)],
 }
 
 
@@ -75,13 +80,13 @@ def test_an_answer_that_cannot_be_is_malformed(message: bytes) -> None:
         decode_apply_reply(message, 4)
 
 
-@pytest.mark.parametrize("family", [AF_INET, AF_INET6])
+@pytest.mark.parametrize("family", SOME_ROWS)
 def test_a_slice_has_its_rows_their_entries_and_which_are_hidden(family: int) -> None:
     entries = FibEntries()
     part = decode_read_reply(read_reply(family, SOME_ROWS[family]), family, PathLists(entries))
     assert END == part.cursor
     assert [
-        (table, prefix, (BLACKHOLE, UNREACHABLE)[which], source, bool(flags))
+        (table, prefix, (BLACKHOLE, UNREACHABLE)[which], source, bool(flags & 1))
         for table, prefix, which, source, flags in SOME_ROWS[family]
     ] == [
         (key.table, key.text, entries[entry], source, hidden)
@@ -91,7 +96,7 @@ def test_a_slice_has_its_rows_their_entries_and_which_are_hidden(family: int) ->
     ]
 
 
-@pytest.mark.parametrize("family", [AF_INET, AF_INET6])
+@pytest.mark.parametrize("family", SOME_ROWS)
 def test_no_part_of_a_slice_passes_for_a_slice(family: int) -> None:
     message = read_reply(family, SOME_ROWS[family])
     for size in range(len(message)):
@@ -109,8 +114,17 @@ def test_a_slice_that_cannot_be_is_malformed(message: bytes) -> None:
         decode_read_reply(message, AF_INET, PathLists(FibEntries()))
 
 
-def test_a_slice_may_be_empty() -> None:
-    part = decode_read_reply(read_reply(AF_INET, []), AF_INET, PathLists(FibEntries()))
+def test_of_an_entry_of_a_label_it_is_told_where_in_the_stack_it_is_and_whether_it_bears_the_mark() -> None:
+    message = read_reply(AF_MPLS, SOME_ROWS[AF_MPLS], marks=(MARK, 0))
+    part = decode_read_reply(message, AF_MPLS, PathLists(FibEntries()))
+    assert [True, False, True, False] == part.bottom.tolist()
+    assert [1, 1, 1, 1] == part.payload.tolist()
+    assert [True, False, False, True] == part.marked.tolist()
+
+
+@pytest.mark.parametrize("family", SOME_ROWS)
+def test_a_slice_may_be_empty(family: int) -> None:
+    part = decode_read_reply(read_reply(family, []), family, PathLists(FibEntries()))
     assert (0, END) == (len(part.rows), part.cursor)
     assert isinstance(part, FibSlice)
 

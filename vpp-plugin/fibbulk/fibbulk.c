@@ -4,8 +4,6 @@
 
 #include <vlibapi/api.h>
 #include <vlibmemory/api.h>
-#include <vnet/ip/ip_format_fns.h>
-#include <vnet/ip/ip_types_api.h>
 #include <vnet/plugin/plugin.h>
 #include <vpp/app/version.h>
 
@@ -14,6 +12,9 @@
 
 #define REPLY_MSG_ID_BASE fibbulk_main.msg_id_base
 #include <vlibapi/api_helper_macros.h>
+
+STATIC_ASSERT ((int) FIBBULK_IP6 == (int) FIBBULK_API_IP6, "families differ");
+STATIC_ASSERT ((int) FIBBULK_MPLS == (int) FIBBULK_API_MPLS, "families differ");
 
 fibbulk_main_t fibbulk_main;
 
@@ -47,15 +48,18 @@ source_takes_paths (fib_source_t source)
 }
 
 static int
-proto_decode (vl_api_address_family_t af, fib_protocol_t *proto)
+proto_decode (vl_api_fibbulk_family_t family, fib_protocol_t *proto)
 {
-  switch (af)
+  switch (family)
     {
-    case ADDRESS_IP4:
+    case FIBBULK_API_IP4:
       *proto = FIB_PROTOCOL_IP4;
       return 0;
-    case ADDRESS_IP6:
+    case FIBBULK_API_IP6:
       *proto = FIB_PROTOCOL_IP6;
+      return 0;
+    case FIBBULK_API_MPLS:
+      *proto = FIB_PROTOCOL_MPLS;
       return 0;
     default:
       return VNET_API_ERROR_INVALID_ADDRESS_FAMILY;
@@ -70,13 +74,13 @@ apply_decode (const vl_api_fibbulk_apply_t *mp, fibbulk_columns_t *columns, fib_
 
   if ((u64) n_bytes + sizeof (*mp) > vl_msg_api_get_msg_length ((void *) mp))
     return VNET_API_ERROR_INVALID_ARGUMENT;
-  rv = proto_decode (mp->af, proto);
+  rv = proto_decode (mp->family, proto);
   if (rv)
     return rv;
   if (!source_takes_paths (mp->src))
     return VNET_API_ERROR_INVALID_REGISTRATION;
 
-  switch (fibbulk_columns_parse (columns, mp->data, n_bytes, *proto == FIB_PROTOCOL_IP6,
+  switch (fibbulk_columns_parse (columns, mp->data, n_bytes, (fibbulk_family_t) mp->family,
 				 ntohl (mp->n_path_lists), ntohl (mp->n_rows)))
     {
     case FIBBULK_OK:
@@ -129,7 +133,7 @@ vl_api_fibbulk_read_t_handler (vl_api_fibbulk_read_t *mp)
   int rv;
 
   counters->read_messages++;
-  rv = proto_decode (mp->af, &proto);
+  rv = proto_decode (mp->family, &proto);
   if (rv)
     counters->read_malformed++;
   else

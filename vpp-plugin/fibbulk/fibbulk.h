@@ -81,6 +81,7 @@ typedef struct
   u8 *path_lists;
   u8 *lengths;
   u8 *addresses;
+  u8 *payloads;
   u8 *sources;
   u8 *flags;
 } fibbulk_slice_t;

@@ -10,11 +10,16 @@
  * entry anew (vlib_worker_wait_one_loop): with workers that sleep in between, fifty a second. It
  * does not where it finds the barrier held. So removals hold it, for a quarter of a millisecond at
  * most; VPP then keeps it open for some multiple of that.
+ *
+ * A label is two entries, at the bottom of the stack and not. What the one at the bottom expects
+ * below its label is a part of it for life. Where a row says otherwise it is made anew, with the
+ * barrier held, so that no packet comes in between.
  */
 
 #include <fibbulk/fibbulk.h>
 #include <vnet/api_errno.h>
 #include <vnet/fib/fib_api.h>
+#include <vnet/fib/fib_entry.h>
 #include <vnet/fib/fib_table.h>
 #include <vnet/fib/fib_types.api_types.h>
 
@@ -48,7 +53,7 @@ retval_of (fibbulk_error_t error)
     {
     case FIBBULK_OK:
       return 0;
-    case FIBBULK_LONG_PREFIX:
+    case FIBBULK_PREFIX_LENGTH:
       return VNET_API_ERROR_INVALID_PREFIX_LENGTH;
     case FIBBULK_HOST_BITS:
       return VNET_API_ERROR_IP_PREFIX_INVALID;
@@ -56,6 +61,8 @@ retval_of (fibbulk_error_t error)
       return VNET_API_ERROR_NO_PATHS_IN_ROUTE;
     case FIBBULK_WRONG_PATH:
       return VNET_API_ERROR_UNSUPPORTED;
+    case FIBBULK_WRONG_PAYLOAD:
+      return VNET_API_ERROR_FIB_PATH_UNSUPPORTED_NH_PROTO;
     default:
       return VNET_API_ERROR_INVALID_VALUE;
     }
@@ -77,7 +84,7 @@ path_list_decode (const fibbulk_columns_t *columns, u32 number, path_list_t *lis
 {
   u32 n_paths, i;
   const u8 *paths = fibbulk_path_list_get (columns, number, &n_paths);
-  int rv = retval_of (fibbulk_path_list_check (paths, n_paths));
+  int rv = retval_of (fibbulk_path_list_check (columns->family, paths, n_paths));
 
   path_list_reset (list);
   for (i = 0; i < n_paths && rv == 0; i++)
@@ -132,12 +139,91 @@ barrier_release (vlib_main_t *vm, work_t *w)
     clib_max (counters->longest_barrier_s, vlib_time_now (vm) - w->barrier_since);
 }
 
+static void
+entry_remove (const work_t *w, const fib_prefix_t *pfx)
+{
+  fib_table_entry_delete (w->fib_index, pfx, w->source);
+}
+
+static int
+entry_write (work_t *w, const fib_prefix_t *pfx, const path_list_t *list)
+{
+  fib_route_path_t *rpath;
+
+  vec_reset_length (w->rpaths);
+  vec_append (w->rpaths, list->rpaths);
+  vec_foreach (rpath, w->rpaths)
+    rpath->frp_label_stack = vec_dup (rpath->frp_label_stack); /* the entry keeps it */
+  return fib_api_route_add_del (1 /* is_add */, 0 /* is_multipath */, w->fib_index, pfx, w->source,
+				list->flags, w->rpaths);
+}
+
+/* Take the entry away if it expects something else below its label. */
+static int
+label_make_way (vlib_main_t *vm, work_t *w, const fib_prefix_t *pfx)
+{
+  const fib_node_index_t fei = fib_table_lookup_exact_match (w->fib_index, pfx);
+  const fib_entry_src_t *src;
+
+  if (fei == FIB_NODE_INDEX_INVALID ||
+      fib_entry_get_prefix (fei)->fp_payload_proto == pfx->fp_payload_proto)
+    return 0;
+  vec_foreach (src, fib_entry_get (fei)->fe_srcs)
+    if (src->fes_src != w->source)
+      return VNET_API_ERROR_INSTANCE_IN_USE; /* the entry would stay */
+  barrier_hold (vm, w);
+  entry_remove (w, pfx);
+  return 0;
+}
+
+static int
+label_apply (vlib_main_t *vm, work_t *w, const fibbulk_row_t *row, const path_list_t *list)
+{
+  fib_prefix_t bottom = {
+    .fp_len = 21,
+    .fp_proto = FIB_PROTOCOL_MPLS,
+    .fp_label = row->label,
+    .fp_eos = MPLS_EOS,
+    .fp_payload_proto = row->payload == FIBBULK_IP6 ? DPO_PROTO_IP6 : DPO_PROTO_IP4,
+  };
+  fib_prefix_t above = bottom;
+  int rv;
+
+  above.fp_eos = MPLS_NON_EOS;
+  above.fp_payload_proto = DPO_PROTO_MPLS;
+  if (!list)
+    {
+      entry_remove (w, &bottom);
+      entry_remove (w, &above);
+      return 0;
+    }
+  rv = label_make_way (vm, w, &bottom);
+  if (rv == 0)
+    rv = entry_write (w, &bottom, list);
+  if (rv == 0)
+    rv = entry_write (w, &above, list);
+  return rv;
+}
+
+static int
+prefix_apply (work_t *w, const fibbulk_row_t *row, const path_list_t *list)
+{
+  fib_prefix_t pfx = { .fp_proto = w->proto, .fp_len = row->length };
+
+  if (w->proto == FIB_PROTOCOL_IP6)
+    clib_memcpy (&pfx.fp_addr.ip6, row->address, sizeof (pfx.fp_addr.ip6));
+  else
+    clib_memcpy (&pfx.fp_addr.ip4, row->address, sizeof (pfx.fp_addr.ip4));
+  if (list)
+    return entry_write (w, &pfx, list);
+  entry_remove (w, &pfx);
+  return 0;
+}
+
 static int
 row_apply (vlib_main_t *vm, work_t *w, u32 number, u8 *is_removal)
 {
-  fib_prefix_t pfx = { .fp_proto = w->proto };
-  fib_route_path_t *rpath;
-  path_list_t *list;
+  path_list_t *list = 0;
   fibbulk_row_t row;
   int rv;
 
@@ -153,31 +239,19 @@ row_apply (vlib_main_t *vm, work_t *w, u32 number, u8 *is_removal)
 	return rv;
     }
 
-  pfx.fp_len = row.length;
-  if (w->proto == FIB_PROTOCOL_IP6)
-    clib_memcpy (&pfx.fp_addr.ip6, row.address, sizeof (pfx.fp_addr.ip6));
-  else
-    clib_memcpy (&pfx.fp_addr.ip4, row.address, sizeof (pfx.fp_addr.ip4));
-
   *is_removal = row.path_list == FIBBULK_REMOVE;
   if (*is_removal)
+    barrier_hold (vm, w);
+  else
     {
-      barrier_hold (vm, w);
-      return fib_api_route_add_del (0 /* is_add */, 0 /* is_multipath */, w->fib_index, &pfx,
-				    w->source, FIB_ENTRY_FLAG_NONE, 0);
+      barrier_release (vm, w);
+      list = path_list_get (w, row.path_list);
+      if (list->rv)
+	return list->rv;
     }
-  barrier_release (vm, w);
-
-  list = path_list_get (w, row.path_list);
-  if (list->rv)
-    return list->rv;
-
-  vec_reset_length (w->rpaths);
-  vec_append (w->rpaths, list->rpaths);
-  vec_foreach (rpath, w->rpaths)
-    rpath->frp_label_stack = vec_dup (rpath->frp_label_stack); /* the entry keeps it */
-  return fib_api_route_add_del (1 /* is_add */, 0 /* is_multipath */, w->fib_index, &pfx, w->source,
-				list->flags, w->rpaths);
+  if (w->proto == FIB_PROTOCOL_MPLS)
+    return label_apply (vm, w, &row, list);
+  return prefix_apply (w, &row, list);
 }
 
 fibbulk_refused_t *

@@ -27,6 +27,7 @@ enum
 {
   PROTO_IP4 = 0,
   PROTO_IP6 = 1,
+  PROTO_MPLS = 2,
   FLAGS_RESOLVE_VIA = 1 | 2,
 };
 
@@ -37,12 +38,13 @@ get_u32 (const uint8_t *p)
 }
 
 fibbulk_error_t
-fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_bytes, int is_ip6,
-		       uint32_t n_path_lists, uint32_t n_rows)
+fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_bytes,
+		       fibbulk_family_t family, uint32_t n_path_lists, uint32_t n_rows)
 {
-  const uint32_t address_bytes = is_ip6 ? 16 : 4;
+  const uint32_t address_bytes = family == FIBBULK_IP6 ? 16 : 4;
+  const uint32_t payload_bytes = family == FIBBULK_MPLS;
   const uint64_t ends_bytes = 4 * (uint64_t) n_path_lists;
-  const uint64_t rows_bytes = (4 + 4 + 1 + address_bytes) * (uint64_t) n_rows;
+  const uint64_t rows_bytes = (4 + 4 + 1 + address_bytes + payload_bytes) * (uint64_t) n_rows;
   uint32_t i, end = 0;
 
   if (n_rows > FIBBULK_MAX_ROWS || n_path_lists > FIBBULK_MAX_PATH_LISTS)
@@ -62,6 +64,7 @@ fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_byt
   if (n_bytes != ends_bytes + (uint64_t) end * FIBBULK_PATH_BYTES + rows_bytes)
     return FIBBULK_WRONG_LENGTH;
 
+  c->family = family;
   c->n_path_lists = n_path_lists;
   c->n_rows = n_rows;
   c->address_bytes = address_bytes;
@@ -71,6 +74,7 @@ fibbulk_columns_parse (fibbulk_columns_t *c, const uint8_t *data, uint64_t n_byt
   c->path_lists = c->tables + 4 * (size_t) n_rows;
   c->lengths = c->path_lists + 4 * (size_t) n_rows;
   c->addresses = c->lengths + n_rows;
+  c->payloads = c->addresses + (size_t) n_rows * address_bytes;
   return FIBBULK_OK;
 }
 
@@ -85,7 +89,7 @@ fibbulk_row_get (const fibbulk_columns_t *c, uint32_t i, fibbulk_row_t *row)
   row->address = c->addresses + (size_t) i * c->address_bytes;
 
   if (row->length > 8 * c->address_bytes)
-    return FIBBULK_LONG_PREFIX;
+    return FIBBULK_PREFIX_LENGTH;
   at = row->length / 8;
   if (at < c->address_bytes && (row->address[at] & (0xff >> row->length % 8)))
     return FIBBULK_HOST_BITS;
@@ -94,6 +98,15 @@ fibbulk_row_get (const fibbulk_columns_t *c, uint32_t i, fibbulk_row_t *row)
       return FIBBULK_HOST_BITS;
   if (row->path_list != FIBBULK_REMOVE && row->path_list >= c->n_path_lists)
     return FIBBULK_NO_SUCH_LIST;
+  if (c->family != FIBBULK_MPLS)
+    return FIBBULK_OK;
+
+  row->label = get_u32 (row->address) >> (32 - FIBBULK_LABEL_BITS);
+  row->payload = c->payloads[i];
+  if (row->length != FIBBULK_LABEL_BITS)
+    return FIBBULK_PREFIX_LENGTH;
+  if (row->payload != FIBBULK_IP4 && row->payload != FIBBULK_IP6)
+    return FIBBULK_WRONG_PAYLOAD;
   return FIBBULK_OK;
 }
 
@@ -107,28 +120,33 @@ fibbulk_path_list_get (const fibbulk_columns_t *c, uint32_t i, uint32_t *n_paths
 }
 
 static fibbulk_error_t
-path_check (const uint8_t *path)
+path_check (fibbulk_family_t family, const uint8_t *path)
 {
   const uint32_t rpf_id = get_u32 (path + PATH_RPF_ID);
   const uint32_t proto = get_u32 (path + PATH_PROTO);
+  const uint32_t type = get_u32 (path + PATH_TYPE);
+  const int drops_labelled = family == FIBBULK_MPLS && type == TYPE_DROP;
 
   if (rpf_id != 0 && rpf_id != 0xffffffff)
     return FIBBULK_WRONG_PATH;
-  if (proto != PROTO_IP4 && proto != PROTO_IP6)
+  if (drops_labelled ? proto != PROTO_MPLS : proto != PROTO_IP4 && proto != PROTO_IP6)
     return FIBBULK_WRONG_PATH;
   if (get_u32 (path + PATH_FLAGS) & ~(uint32_t) FLAGS_RESOLVE_VIA)
     return FIBBULK_WRONG_PATH;
   if (path[PATH_N_LABELS] > FIBBULK_LABELS_PER_PATH)
     return FIBBULK_WRONG_PATH;
 
-  switch (get_u32 (path + PATH_TYPE))
+  switch (type)
     {
     case TYPE_LOCAL: /* through an interface: only what the FIB makes of its own */
-      return get_u32 (path) == FIBBULK_NO_INTERFACE ? FIBBULK_OK : FIBBULK_WRONG_PATH;
+      if (get_u32 (path) != FIBBULK_NO_INTERFACE)
+	return FIBBULK_WRONG_PATH;
+      /* fall through */
+    case TYPE_ICMP_UNREACH:
+    case TYPE_ICMP_PROHIBIT: /* made for IP packets, not for labelled ones */
+      return family == FIBBULK_MPLS ? FIBBULK_WRONG_PATH : FIBBULK_OK;
     case TYPE_NORMAL:
     case TYPE_DROP:
-    case TYPE_ICMP_UNREACH:
-    case TYPE_ICMP_PROHIBIT:
       return FIBBULK_OK;
     default:
       return FIBBULK_WRONG_PATH;
@@ -136,7 +154,7 @@ path_check (const uint8_t *path)
 }
 
 fibbulk_error_t
-fibbulk_path_list_check (const uint8_t *paths, uint32_t n_paths)
+fibbulk_path_list_check (fibbulk_family_t family, const uint8_t *paths, uint32_t n_paths)
 {
   uint32_t i;
 
@@ -144,7 +162,7 @@ fibbulk_path_list_check (const uint8_t *paths, uint32_t n_paths)
     return FIBBULK_NO_PATHS;
   for (i = 0; i < n_paths; i++)
     {
-      const fibbulk_error_t error = path_check (paths + (size_t) i * FIBBULK_PATH_BYTES);
+      const fibbulk_error_t error = path_check (family, paths + (size_t) i * FIBBULK_PATH_BYTES);
       if (error != FIBBULK_OK)
 	return error;
     }

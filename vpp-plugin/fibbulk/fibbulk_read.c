@@ -17,6 +17,7 @@
 #include <vnet/fib/fib_types.api_types.h>
 
 #define ROW_HIDDEN 1
+#define ROW_BOTTOM 2
 
 static const fib_entry_src_t *
 source_of (const fib_entry_t *entry, fib_source_t source)
@@ -81,11 +82,23 @@ add_row (fibbulk_slice_t *slice, const fib_entry_t *entry, u32 path_list, fib_so
 
   add_u32 (&slice->tables, fib_table_get_table_id (entry->fe_fib_index, pfx->fp_proto));
   add_u32 (&slice->path_lists, path_list);
-  vec_add1 (slice->lengths, pfx->fp_len);
-  if (pfx->fp_proto == FIB_PROTOCOL_IP6)
-    vec_add (slice->addresses, (u8 *) &pfx->fp_addr.ip6, sizeof (pfx->fp_addr.ip6));
-  else
-    vec_add (slice->addresses, (u8 *) &pfx->fp_addr.ip4, sizeof (pfx->fp_addr.ip4));
+  switch (pfx->fp_proto)
+    {
+    case FIB_PROTOCOL_IP4:
+      vec_add1 (slice->lengths, pfx->fp_len);
+      vec_add (slice->addresses, (u8 *) &pfx->fp_addr.ip4, sizeof (pfx->fp_addr.ip4));
+      break;
+    case FIB_PROTOCOL_IP6:
+      vec_add1 (slice->lengths, pfx->fp_len);
+      vec_add (slice->addresses, (u8 *) &pfx->fp_addr.ip6, sizeof (pfx->fp_addr.ip6));
+      break;
+    case FIB_PROTOCOL_MPLS: /* 21 to the FIB: one bit says whether it is the bottom of the stack */
+      vec_add1 (slice->lengths, FIBBULK_LABEL_BITS);
+      add_u32 (&slice->addresses, pfx->fp_label << (32 - FIBBULK_LABEL_BITS));
+      vec_add1 (slice->payloads, fib_api_path_dpo_proto_to_nh (pfx->fp_payload_proto));
+      flags |= pfx->fp_eos == MPLS_EOS ? ROW_BOTTOM : 0;
+      break;
+    }
   vec_add1 (slice->sources, source);
   vec_add1 (slice->flags, flags);
   slice->n_rows++;
@@ -148,7 +161,8 @@ fibbulk_read (vlib_main_t *vm, fibbulk_slice_t *slice, fib_protocol_t proto, fib
 }
 
 #define foreach_column(_)                                                                          \
-  _ (ends) _ (paths) _ (tables) _ (path_lists) _ (lengths) _ (addresses) _ (sources) _ (flags)
+  _ (ends)                                                                                         \
+  _ (paths) _ (tables) _ (path_lists) _ (lengths) _ (addresses) _ (payloads) _ (sources) _ (flags)
 
 u32
 fibbulk_slice_bytes (const fibbulk_slice_t *slice)

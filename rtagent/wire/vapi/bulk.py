@@ -3,21 +3,22 @@
 ``fibbulk_apply`` carries path lists once and rows that refer to them, its reply only the rows that were refused.
 ``fibbulk_read`` asks for the entries from a cursor on, its reply is a slice of them in the same layout. What a column
 holds is told by fibbulk.api; the CRCs of ``definitions`` hold us to it. Keys carry VPP's table numbers, as in
-``routes``; a message has rows of one address family.
+``routes``; a message has rows of one address family, or labels.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.vector.fib import NO_ENTRY, FibVector
-from rtagent.vector.keys import AF_INET6, Keys
+from rtagent.vector.keys import AF_INET6, AF_MPLS, Keys
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import FRAME_BYTES
-from rtagent.wire.vapi.paths import PATH_BYTES, PathLists
+from rtagent.wire.vapi.labels import bears_mark, payloads
+from rtagent.wire.vapi.paths import PATH_BYTES, PROTO, PathLists
 from rtagent.wire.vapi.routes import FRAME_FIELDS, REQUEST_FIELDS, masked, path_lists
 
 MAX_PATHS = 8192
@@ -26,16 +27,16 @@ END = 0xFFFFFFFF
 """The cursor behind the last slice."""
 
 _REMOVE = 0xFFFFFFFF
-_HIDDEN = 1
+_HIDDEN, _BOTTOM = 1, 2
 
 _APPLY = np.dtype(
-    [*FRAME_FIELDS, *REQUEST_FIELDS, ("is_ip6", "u1"), ("source", "u1"), ("n_lists", ">u4"), ("n_rows", ">u4"),
+    [*FRAME_FIELDS, *REQUEST_FIELDS, ("family", "u1"), ("source", "u1"), ("n_lists", ">u4"), ("n_rows", ">u4"),
      ("n_bytes", ">u4")]
 )  # fmt: skip
 _APPLY_REPLY = np.dtype([("message_id", ">u2"), ("context", ">u4"), ("retval", ">i4"), ("n_refused", ">u4")])
 _REFUSED = np.dtype([("row", ">u4"), ("retval", ">i4")])
 _READ = np.dtype(
-    [*FRAME_FIELDS, *REQUEST_FIELDS, ("is_ip6", "u1"), ("source", "u1"), ("others", "u1"), ("cursor", ">u4"),
+    [*FRAME_FIELDS, *REQUEST_FIELDS, ("family", "u1"), ("source", "u1"), ("others", "u1"), ("cursor", ">u4"),
      ("max_rows", ">u4")]
 )  # fmt: skip
 _READ_REPLY = np.dtype(
@@ -52,6 +53,12 @@ class FibSlice(NamedTuple):
     """Which rows are ours, but a stronger source's row, also told where others are asked for, is the one in use."""
     cursor: int
     """What to ask for next; END: nothing."""
+    bottom: NDArray[np.bool_]
+    """Which rows are entries of labels at the bottom of the stack."""
+    payload: NDArray[np.uint8]
+    """What VPP expects below the labels of those."""
+    marked: NDArray[np.bool_]
+    """Which rows are entries of labels with our mark: an agent without the plugin has written them."""
 
 
 def rows_per_message(entry: NDArray[np.int32], family: int, paths: PathLists, at_most: int) -> int:
@@ -68,7 +75,6 @@ def encode_apply(
     """Return the framed message that gives each key, all of one family, its entry or removes it (NO_ENTRY)."""
     lists, which = _lists(entry, family, paths)
     ends = np.cumsum([len(packed) // PATH_BYTES for packed in lists], dtype=np.int64)
-    is_ip6 = family == AF_INET6
     body = b"".join(
         (
             ends.astype(">u4").tobytes(),
@@ -76,14 +82,14 @@ def encode_apply(
             keys.table.astype(">u4").tobytes(),
             which.astype(">u4").tobytes(),
             keys.length.astype(np.uint8).tobytes(),
-            (np.stack((keys.hi, keys.lo), 1).astype(">u8") if is_ip6 else (keys.hi >> np.uint64(32)).astype(">u4"))
-            .tobytes(),
+            _addresses(keys, family).tobytes(),
+            payloads(entry, paths.entries).tobytes() if family == AF_MPLS else b"",
         )
-    )  # fmt: skip
+    )
     head = np.zeros(1, _APPLY)
     head["size"] = _APPLY.itemsize - FRAME_BYTES + len(body)
     head["message_id"], head["client_index"], head["context"] = message_id, client_index, context
-    head["is_ip6"], head["source"] = is_ip6, source
+    head["family"], head["source"] = PROTO[family], source
     head["n_lists"], head["n_rows"], head["n_bytes"] = len(lists), len(keys), len(body)
     return np.frombuffer(head.tobytes() + body, np.uint8)
 
@@ -110,7 +116,7 @@ def encode_read(
     message = np.zeros(1, _READ)
     message["size"] = _READ.itemsize - FRAME_BYTES
     message["message_id"], message["client_index"], message["context"] = message_id, client_index, context
-    message["is_ip6"], message["source"], message["others"] = family == AF_INET6, source, others
+    message["family"], message["source"], message["others"] = PROTO[family], source, others
     message["cursor"] = cursor
     return message.view(np.uint8)
 
@@ -120,27 +126,26 @@ def decode_read_reply(message: bytes, family: int, paths: PathLists) -> FibSlice
     head = _head(message, _READ_REPLY, "fibbulk_read_reply")
     if head["retval"]:
         raise MalformedMessage(f"fibbulk_read is answered by {head['retval']}")
-    n_lists, rows, size = int(head["n_lists"]), int(head["n_rows"]), 16 if family == AF_INET6 else 4
+    n_lists, rows = int(head["n_lists"]), int(head["n_rows"])
+    size, is_label = 16 if family == AF_INET6 else 4, family == AF_MPLS
     fixed = _READ_REPLY.itemsize
     if len(message) < fixed + 4 * n_lists:
         raise MalformedMessage(f"fibbulk_read_reply of {len(message)} bytes with {n_lists} path lists")
     ends = np.frombuffer(message, ">u4", n_lists, fixed).astype(np.int64)
     n_paths = int(ends[-1]) if n_lists else 0
     at = fixed + 4 * n_lists + n_paths * PATH_BYTES
-    if (np.diff(ends, prepend=0) < 0).any() or len(message) != at + rows * (4 + 4 + 1 + size + 1 + 1):
+    if (np.diff(ends, prepend=0) < 0).any() or len(message) != at + rows * (4 + 4 + 1 + size + is_label + 1 + 1):
         raise MalformedMessage(f"fibbulk_read_reply of {len(message)} bytes with {rows} rows and {n_paths} paths")
 
     starts = fixed + 4 * n_lists + np.concatenate(([0], ends)) * PATH_BYTES
-    entry_ids = [
-        paths.entry_id(message[start:end], family)
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-    ]
+    lists = [message[start:end] for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    entry_ids = [paths.entry_id(packed, family) for packed in lists]
     table = np.frombuffer(message, ">u4", rows, at)
     which = np.frombuffer(message, ">u4", rows, at + 4 * rows)
     length = np.frombuffer(message, np.uint8, rows, at + 8 * rows)
     address = np.frombuffer(message, np.uint8, rows * size, at + 9 * rows)
-    source = np.frombuffer(message, np.uint8, rows, at + (9 + size) * rows)
-    flags = np.frombuffer(message, np.uint8, rows, at + (10 + size) * rows)
+    payload = np.frombuffer(message, np.uint8, rows, at + (9 + size) * rows) if is_label else np.zeros(rows, np.uint8)
+    source, flags = np.frombuffer(message, np.uint8, offset=at + (9 + size + is_label) * rows).reshape(2, rows)
     if (which >= n_lists).any() or (length > 8 * size).any():
         raise MalformedMessage("fibbulk_read_reply with an impossible prefix or path list")
     if family == AF_INET6:
@@ -150,8 +155,15 @@ def decode_read_reply(message: bytes, family: int, paths: PathLists) -> FibSlice
         lo = np.zeros(rows, np.uint64)
     meta = (table.astype(np.uint64) << np.uint64(8) | np.uint64(family)) << np.uint64(8) | length
     entry = np.array(entry_ids, np.int32)[which] if rows else np.empty(0, np.int32)
+    mark = {packed: is_label and bears_mark(packed) for packed in set(lists)}
+    marks = np.array([mark[packed] for packed in lists], bool)
     return FibSlice(
-        FibVector(masked(Keys(hi, lo, meta)), entry, source.copy()), (flags & _HIDDEN) != 0, int(head["cursor"])
+        FibVector(masked(Keys(hi, lo, meta)), entry, source.copy()),
+        hidden=(flags & _HIDDEN) != 0,
+        cursor=int(head["cursor"]),
+        bottom=(flags & _BOTTOM) != 0,
+        payload=payload,
+        marked=marks[which] if rows else np.empty(0, bool),
     )
 
 
@@ -162,6 +174,12 @@ def _lists(entry: NDArray[np.int32], family: int, paths: PathLists) -> tuple[lis
     if removal.any():  # no list for these: it came first
         lists, which = lists[1:], which - 1
     return lists, np.where(removal, _REMOVE, which).astype(np.uint32)
+
+
+def _addresses(keys: Keys, family: int) -> NDArray[np.unsignedinteger[Any]]:
+    if family == AF_INET6:
+        return np.stack((keys.hi, keys.lo), 1).astype(">u8")
+    return (keys.hi >> np.uint64(32)).astype(">u4")
 
 
 def _head(message: bytes, dtype: np.dtype[np.void], what: str) -> np.void:

@@ -151,9 +151,9 @@ PAIRING = {
 """Messages of VPP's linux_cp plugin, without which there are no pairs."""
 
 BULK = {
-    "fibbulk_apply": "4bb78dee",
+    "fibbulk_apply": "0874bdbd",
     "fibbulk_apply_reply": "6284a8ae",
-    "fibbulk_read": "831cddb2",
+    "fibbulk_read": "308d94e3",
     "fibbulk_read_reply": "0f7ea177",
 }
 """Messages of our plugin (vpp-plugin/fibbulk/fibbulk.api)."""

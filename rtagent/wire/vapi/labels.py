@@ -4,9 +4,10 @@ What is below a label that is popped at the bottom of the stack is told by nothi
 beforehand, the kernel looks at the packet. We say the family of the gateway of the first path that pops, or what
 FibPath.family says where there is none. An entry that only swaps has no need to know.
 
-MPLS routes have no source of their own in VPP (every client's are source API), so our rows carry a mark: the
+By VPP's own API MPLS routes have no source of their own (every client's are source API), so our rows carry a mark: the
 *preference* of every path is ``MARK``. Equal preferences change nothing in forwarding, the dump returns them, and
-thus ours are told from others' after any restart of the agent. Layouts: vnet/mpls/mpls.api.
+thus ours are told from others' after any restart of the agent. Layouts: vnet/mpls/mpls.api. By our plugin (``bulk``)
+they have our source, and bear no mark.
 """
 
 from __future__ import annotations
@@ -60,8 +61,7 @@ def encode_labels(
     lists, which = path_lists(entry, lambda number: paths.packed(number, AF_MPLS, MARK))
     which, twice = np.repeat(which, 2), np.repeat(np.arange(len(keys)), 2)
     n_paths = np.array([len(packed) // PATH_BYTES for packed in lists], np.intp)[which]
-    payload = {number: payload_proto(entries[number]) for number in set(entry.tolist()) - {NO_ENTRY}}
-    payloads = np.array([payload.get(number) or 0 for number in entry.tolist()], np.uint8)[twice]
+    payload = payloads(entry, entries)[twice]
     eos = np.tile(np.array([_NEOS, _EOS], np.uint8), len(keys))
     buffers: list[NDArray[np.uint8]] = []
     for count in sorted(set(n_paths.tolist()), reverse=True):
@@ -74,7 +74,7 @@ def encode_labels(
         messages["table_id"] = keys.table[twice[rows]]
         messages["label"] = keys.hi[twice[rows]] >> _LABEL_SHIFT
         messages["eos"], messages["n_paths"] = eos[rows], count
-        messages["eos_proto"] = np.where(eos[rows] == _EOS, payloads[rows], 0)
+        messages["eos_proto"] = np.where(eos[rows] == _EOS, payload[rows], 0)
         if count:
             messages["paths"] = chosen(lists, which[rows], count)
         buffers.append(messages.view(np.uint8))
@@ -90,14 +90,23 @@ def payload_proto(entry: FibEntry) -> int | None:
     return PROTO[family]
 
 
+def payloads(entry: NDArray[np.int32], entries: FibEntries) -> NDArray[np.uint8]:
+    """Return what VPP is told to expect below the label of each row; IPv4 where it has no need to know."""
+    known = {number: payload_proto(entries[number]) or 0 for number in set(entry.tolist()) - {NO_ENTRY}}
+    return np.array([known.get(number, 0) for number in entry.tolist()], np.uint8)
+
+
+def bears_mark(packed: bytes) -> bool:
+    """Whether a path list is one of ours that VPP's own API has taken."""
+    return bool(packed) and bool((np.frombuffer(packed, PATH)["preference"] == MARK).all())
+
+
 def decode_labels(
     frames: Frames, paths: PathLists, entries: FibEntries, *, own_source: int, other_source: int
 ) -> tuple[FibVector, NDArray[np.uint8]]:
-    """Return one row per label of ``mpls_route_details`` of one table, and what VPP expects below each label.
+    """Return what ``whole_labels`` makes of the ``mpls_route_details`` of one table: marked rows are ours.
 
-    A row is ours when each of its entries bears our mark. Where the two entries of a label differ, or one is not
-    there (we were interrupted between the two), its entry is of kind OTHER, equal to nothing that is wanted; so it is
-    where VPP expects something else below the label than the entry needs. Raises MalformedMessage.
+    Raises MalformedMessage.
     """
     shortest(frames, _DETAILS, "an MPLS route")
     if not len(frames):
@@ -110,24 +119,34 @@ def decode_labels(
         preference = packed.reshape(-1, PATH_BYTES).view(PATH)["preference"].reshape(len(rows), count)
         entry[rows] = paths.entry_ids(packed, AF_MPLS)
         marked[rows] = (preference == MARK).all(axis=1) & (count > 0)
-    is_eos, expected = records["eos"] != _NEOS, records["eos_proto"]
-    needed = [payload_proto(entries[number]) for number in entry.tolist()]
-    fits = ~is_eos | np.array([each in (None, there) for each, there in zip(needed, expected.tolist(), strict=True)])
-    number = records["table_id"].astype(np.uint64) << np.uint64(20) | records["label"].astype(np.uint64)
-    distinct, first, which = np.unique(number, return_index=True, return_inverse=True)
+    label = records["label"].astype(np.uint64) << _LABEL_SHIFT
+    meta = records["table_id"].astype(np.uint64) << np.uint64(16) | np.uint64(AF_MPLS << 8 | 20)
+    source = np.where(marked, own_source, other_source).astype(np.uint8)
+    held = FibVector(Keys(label, np.zeros_like(label), meta), entry, source)
+    return whole_labels(held, records["eos"] != _NEOS, records["eos_proto"], entries, own_source)
+
+
+def whole_labels(
+    held: FibVector, bottom: NDArray[np.bool_], expected: NDArray[np.uint8], entries: FibEntries, own_source: int
+) -> tuple[FibVector, NDArray[np.uint8]]:
+    """Return one row per label of VPP's two entries per label of one table, and what VPP expects below each.
+
+    ``expected`` is that of the entries at the ``bottom`` of the stack. A row is ours when each of its entries is.
+    Where the two entries of a label differ, or one is not there (we were interrupted between the two), its entry is of
+    kind OTHER, equal to nothing that is wanted; so it is where VPP expects something else below the label than the
+    entry needs.
+    """
+    needed = {number: payload_proto(entries[number]) for number in set(held.entry.tolist())}
+    fits = [
+        needed[number] in (None, there) for number, there in zip(held.entry.tolist(), expected.tolist(), strict=True)
+    ]
+    distinct, first, which = np.unique(held.keys.hi, return_index=True, return_inverse=True)
     whole = np.ones(len(distinct), bool)
-    np.logical_and.at(whole, which, fits & (entry == entry[first][which]))
+    np.logical_and.at(whole, which, (~bottom | np.array(fits, bool)) & (held.entry == held.entry[first][which]))
     whole &= np.bincount(which, minlength=len(distinct)) == 2
-    own = np.ones(len(distinct), bool)
-    np.logical_and.at(own, which, marked)
-    label = distinct & np.uint64(0xFFFFF)
-    meta = (distinct >> np.uint64(20)) << np.uint64(16) | np.uint64(AF_MPLS << 8 | 20)
-    other = entries.intern(FibEntry(FibKind.OTHER))
-    payloads = np.zeros(len(distinct), np.uint8)
-    payloads[which[is_eos]] = expected[is_eos]
-    held = FibVector(
-        Keys(label << _LABEL_SHIFT, np.zeros(len(label), np.uint64), meta),
-        np.where(whole, entry[first], other).astype(np.int32),
-        np.where(own, own_source, other_source).astype(np.uint8),
-    )
-    return held, payloads
+    source, payload = held.source[first], np.zeros(len(distinct), np.uint8)
+    foreign = held.source != own_source
+    source[which[foreign]] = held.source[foreign]
+    payload[which[bottom]] = expected[bottom]
+    entry = np.where(whole, held.entry[first], entries.intern(FibEntry(FibKind.OTHER))).astype(np.int32)
+    return FibVector(held.keys.take(first), entry, source), payload

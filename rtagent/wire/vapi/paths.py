@@ -107,7 +107,7 @@ class PathLists:
     def __init__(self, entries: FibEntries) -> None:
         self.encaps = EncapPaths()
         """What VPP has for paths that encapsulate; ``forget`` what was worked out when that changes."""
-        self._entries = entries
+        self.entries = entries
         self._packed: dict[tuple[int, int, int], bytes] = {}
         self._ids: dict[tuple[int, bytes], int] = {}
 
@@ -121,7 +121,7 @@ class PathLists:
         key = entry_id, family, preference
         packed = self._packed.get(key)
         if packed is None:
-            packed = self._packed[key] = encode_paths(self._entries[entry_id], family, preference, self.encaps)
+            packed = self._packed[key] = encode_paths(self.entries[entry_id], family, preference, self.encaps)
         return packed
 
     def entry_id(self, packed: bytes, family: int) -> int:
@@ -129,7 +129,7 @@ class PathLists:
         key = family, packed
         entry_id = self._ids.get(key)
         if entry_id is None:
-            entry_id = self._ids[key] = self._entries.intern(decode_paths(packed, family, self.encaps))
+            entry_id = self._ids[key] = self.entries.intern(decode_paths(packed, family, self.encaps))
         return entry_id
 
     def entry_ids(self, packed: NDArray[np.uint8], family: int) -> NDArray[np.int32]:
