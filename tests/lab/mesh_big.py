@@ -42,6 +42,8 @@ from tests.meshes import mesh
 
 _AT_ONCE = 24
 _LOOK_EVERY_S = 0.25
+_REST_S = 5.0
+"""So long it is watched what the members take while nothing happens."""
 _PROBE, _PROBE_TABLE = "192.0.2.255", 4711
 """A route that nobody looks up, by which a monitor shows that it listens."""
 
@@ -182,6 +184,9 @@ async def alone(size: int, release: birds.BirdRelease) -> None:
 
 async def join(site: Mesh, size: int) -> None:
     """Time a member that joins, and see that nobody else notices."""
+    resting = Clock(site)
+    await asyncio.sleep(_REST_S)
+    resting.say("the mesh before, at rest,")
     stood = {name: one.sessions() for name, one in site.members.items()}
     (new,) = (one for one in mesh(size) if one.id not in site.members)
     site.join([new])
