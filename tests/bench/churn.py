@@ -13,7 +13,6 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from rtagent.vector.keys import AF_INET, Key, Keys
 from tests.bench.agent import GROUPS, running
 from tests.lab.bulk import add_routes, gateways, prefixes4, route_requests
 from tests.lab.lab import Lab
+from tests.lab.memory import memory
 from tests.vpp.site import VppSite
 
 _FOLLOWED = Key.parse("10.99.0.0/24")
@@ -61,7 +61,7 @@ async def _followed(site: VppSite, feed: Connection) -> dict[str, float]:
         gc.collect()
         changes: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
         asyncio.get_running_loop().add_reader(feed.fileno(), lambda: changes.put_nowait(feed.recv()))
-        resident_mb, writes, cpu_s = _resident_mb(), agent.reconciler.writes, time.process_time()
+        resident_mb, writes, cpu_s = memory().resident, agent.reconciler.writes, time.process_time()
         began = time.monotonic()
         feed.send(None)
         lags_s = await _lags(agent, changes)
@@ -77,7 +77,7 @@ async def _followed(site: VppSite, feed: Connection) -> dict[str, float]:
             "max_ms": max(lags_s) * 1e3,
             "cpu_percent": 100 * cpu_s / taken_s,
             "rss_start_mb": resident_mb,
-            "rss_end_mb": _resident_mb(),
+            "rss_end_mb": memory().resident,
             "changes_per_s": (agent.reconciler.writes - writes) / taken_s,
             "seconds": taken_s,
             "overflows": float(agent.source.overflows),
@@ -141,8 +141,3 @@ def _replace(netns: str, turns: Iterator[bytes], ifindex: int, seconds: int, par
         due += _TURN_S
         time.sleep(max(0.0, due - time.monotonic()))
     parent.send(None)
-
-
-def _resident_mb() -> float:
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) * 1024 / 1e6

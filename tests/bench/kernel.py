@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
@@ -21,6 +20,7 @@ from rtagent.wire.netlink.session import NetlinkSession
 from tests.kernel.mirror import Mirror
 from tests.lab.bulk import add_routes, gateways, prefixes4, prefixes6
 from tests.lab.lab import Lab, Namespace
+from tests.lab.memory import memory
 
 _GROUPS = 200
 _PEER_ROUTES = 20_000
@@ -115,14 +115,13 @@ def _pyroute2_us(dump: bytes) -> float:
 
 
 def _resident(netns: str) -> dict[str, float]:
-    """Follow a namespace in this process and return what it takes (VmRSS), and took at most (VmHWM), in MB."""
+    """Follow a namespace in this process and return what it takes, and took at most, in MB."""
     with Mirror(netns, remember_writes=False) as mirror:
         mirror.settle()
         gc.collect()
-        status = Path("/proc/self/status").read_text()
-        kib = {line.split(":")[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith("Vm")}
+        taken = memory()
         rows = int(np.count_nonzero(mirror.ledger.installed[: mirror.store.rib.table.size] >= 0))
-    return {"routes": rows, "rss_mb": kib["VmRSS"] * 1024 / 1e6, "peak_mb": kib["VmHWM"] * 1024 / 1e6}
+    return {"routes": rows, "rss_mb": taken.resident, "peak_mb": taken.peak}
 
 
 if __name__ == "__main__":

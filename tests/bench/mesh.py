@@ -6,10 +6,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tests.lab.broker import Broker
 from tests.lab.lab import Lab, wait_for
+from tests.lab.memory import memory
 from tests.lab.mesh import Mesh
 from tests.lab.mesh_agents import Agents, is_served, over_mqtt
 from tests.meshes import mesh
@@ -28,7 +28,7 @@ def mesh_agent(starts: int = _STARTS) -> dict[str, float]:
             one = next(iter(Mesh(lab, mesh(0)).members.values()))
             agents.start(one)  # and its BIRD
             agents.wait([one], 0)
-            resident_mb = _resident_mb(agents.running[one.member.id].pid)
+            resident_mb = memory(agents.running[one.member.id].pid).resident
             took_s, reference_s = [], []
             for _ in range(starts):
                 agents.stop(one)
@@ -47,8 +47,3 @@ def _reference_s() -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", _REFERENCE], check=True)
     return time.perf_counter() - began
-
-
-def _resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024

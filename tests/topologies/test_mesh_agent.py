@@ -18,6 +18,7 @@ import pytest
 from tests.lab import birds
 from tests.lab.broker import Broker
 from tests.lab.lab import Lab, run, wait_for
+from tests.lab.memory import memory
 from tests.lab.mesh import Mesh
 from tests.lab.mesh_agents import Agents, members_file, over_file, over_mqtt
 from tests.meshes import mesh
@@ -103,10 +104,7 @@ def test_an_agent_that_only_keeps_the_mesh_is_small(lab: Lab) -> None:
             agents.start(one)
         agents.wait(list(site.members.values()), 1)
         for agent in agents.running.values():
-            fields = dict(
-                line.split(":", 1) for line in Path(f"/proc/{agent.pid}/status").read_text().splitlines() if ":" in line
-            )
-            assert int(fields["VmRSS"].split()[0]) <= 40 * 1024
+            assert memory(agent.pid).resident <= 40
             assert "numpy" not in Path(f"/proc/{agent.pid}/maps").read_text()
     finally:
         broker.kill()
