@@ -155,16 +155,20 @@ def decode_read_reply(message: bytes, family: int, paths: PathLists) -> FibSlice
         lo = np.zeros(rows, np.uint64)
     meta = (table.astype(np.uint64) << np.uint64(8) | np.uint64(family)) << np.uint64(8) | length
     entry = np.array(entry_ids, np.int32)[which] if rows else np.empty(0, np.int32)
-    mark = {packed: is_label and bears_mark(packed) for packed in set(lists)}
-    marks = np.array([mark[packed] for packed in lists], bool)
     return FibSlice(
         FibVector(masked(Keys(hi, lo, meta)), entry, source.copy()),
         hidden=(flags & _HIDDEN) != 0,
         cursor=int(head["cursor"]),
         bottom=(flags & _BOTTOM) != 0,
         payload=payload,
-        marked=marks[which] if rows else np.empty(0, bool),
+        marked=_marked(lists)[which] if is_label else np.zeros(rows, bool),
     )
+
+
+def _marked(lists: list[bytes]) -> NDArray[np.bool_]:
+    """Return which path lists bear our mark; most of them are alike."""
+    known = {packed: bears_mark(packed) for packed in set(lists)}
+    return np.array([known[packed] for packed in lists], bool)
 
 
 def _lists(entry: NDArray[np.int32], family: int, paths: PathLists) -> tuple[list[bytes], NDArray[np.uint32]]:
