@@ -17,8 +17,6 @@ A replay file is such lines, one command each; ``#`` begins a comment.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Self
@@ -37,7 +35,6 @@ _PATIENCE_S = 2.5
 """The kernel tells of carrier up to a second later (net/core/link_watch.c)."""
 _LOOKS = 4
 """So often at least, however long a look takes: on a busy machine a second is not much of anybody's work."""
-_AT_MOST_S = 300.0
 
 
 class World:
@@ -99,14 +96,13 @@ class World:
     def compare(self) -> list[str]:
         """Return what differs between the readings, and goes on to differ."""
         found: list[str] = []
-        looks = itertools.count(1)
 
-        def agree_or_never_will() -> bool:
+        def agree() -> bool:
             found[:] = self._differences()
-            return not found or (next(looks) >= _LOOKS and time.monotonic() > deadline)
+            return not found
 
-        deadline = time.monotonic() + _PATIENCE_S
-        wait_for(agree_or_never_will, "agreement", _AT_MOST_S)
+        with contextlib.suppress(TimeoutError):
+            wait_for(agree, "agreement", _PATIENCE_S, looks=_LOOKS)
         return found
 
     def _differences(self) -> list[str]:

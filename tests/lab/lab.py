@@ -44,11 +44,16 @@ def run(*command: str, stdin: str | None = None, timeout_s: float = 120) -> str:
     return done.stdout
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
-    """Return the condition's first true value; for what offers no event to wait on. Raises TimeoutError."""
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30, *, looks: int = 1) -> Any:
+    """Return the condition's first true value; for what offers no event to wait on. Raises TimeoutError.
+
+    It is looked at so many times at least, however long a look takes.
+    """
     deadline = time.monotonic() + timeout_s
+    looked = 0
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        looked += 1
+        if looked >= looks and time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(_POLL_S)
     return value

@@ -67,13 +67,13 @@ def site(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterato
 
 
 def processor_apart(router: Vpp) -> int:
-    """Keep the thread that forwards, VPP's worker or its only one, on one processor, and return another."""
+    """Keep the thread that forwards, VPP's worker or its only one, on one processor, and return another, if any."""
     assert router.process
     names = {int(task.name): (task / "comm").read_text() for task in Path(f"/proc/{router.process.pid}/task").iterdir()}
     thread = next((thread for thread, name in names.items() if name.startswith("vpp_wk")), router.process.pid)
     its_own = max(os.sched_getaffinity(thread))
     os.sched_setaffinity(thread, {its_own})
-    return min(os.sched_getaffinity(0) - {its_own})
+    return min(os.sched_getaffinity(0) - {its_own}, default=its_own)
 
 
 def fed(count: int) -> list[Key]:
