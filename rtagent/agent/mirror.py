@@ -52,7 +52,7 @@ class Mirror:
         self._pairing = Pairing(self.store, self.objects, settings.netns)
         self.punting = Punting(self.store, self.objects)
         self.neighbors = Neighbors(self.store, asks=settings.dataplane == "vpp")  # a shadow leaves the kernel alone
-        self.objects.own(NeighborKey, self.neighbors.owns)
+        self.objects.own_wanted(NeighborKey)
         self._wants: tuple[Wants, ...] = (
             self._interfaces,
             self._pairing,

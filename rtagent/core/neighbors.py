@@ -8,9 +8,10 @@ would wait until it is found again. Therefore:
   look for it (``take_probes``). What it then says counts: an address, or that nobody answers.
 * **Kept fresh.** A gateway that goes stale is looked for at once, as the kernel itself would do with its next packet.
 * **What the data plane learned.** It hears ARP and neighbour discovery itself, requests among them of which the kernel
-  sees nothing. Of neighbours that the kernel does not know, all are left alone. Where it has heard another address than
-  the kernel, the later word counts: the kernel's if it has just confirmed or changed its own; otherwise the data
-  plane's stays until the kernel has looked.
+  sees nothing. Of neighbours that the kernel does not know, all are left alone. So is one that it let go, once the data
+  plane finds it again: whoever removed that would have it find it again, with a walk through all routes behind it each
+  time. Where it has heard another address than the kernel, the later word counts: the kernel's if it has just confirmed
+  or changed its own; otherwise the data plane's stays until the kernel has looked.
 
 Entries that a controller (extern_learn) or the kernel itself (managed) looks after are followed to the letter.
 Time comes in as an argument. Nothing here knows how the kernel is asked.
@@ -106,13 +107,8 @@ class Neighbors:
         """Neighbours for which the data plane's own word counts, and the kernel's address that it counts against."""
         self._probes: dict[Probe, None] = {}
         self._given_up: set[Probe] = set()
-        self._ours: set[NeighborKey] = set()
         self._gateways: frozenset[Probe] = frozenset()
         self._gateways_of = -1
-
-    def owns(self, key: object) -> bool:
-        """Whether we ever wanted this neighbour: the others are the data plane's own, or an operator's."""
-        return key in self._ours
 
     @property
     def has_probes(self) -> bool:
@@ -136,7 +132,6 @@ class Neighbors:
                 objects.want(key, None)
         if touched or changed is None:
             self._want_room(objects)
-            self._forget_others(objects)
 
     def counts(self, objects: Objects) -> dict[int, NeighborCounts]:
         """Return how many neighbours there are, by family."""
@@ -202,7 +197,7 @@ class Neighbors:
             self._held_since.pop(probe, None)
             self._follow(probe, row)
             if not self._defers(objects, probe, key, entry):
-                self._want(objects, key, entry)
+                objects.want(key, entry)
         elif probe in self._followed and not self._holds(probe, heard=heard):
             self._unfollow(probe)
             objects.want(key, None)
@@ -245,10 +240,6 @@ class Neighbors:
         probe = Probe(row.family, row.ifindex, row.address)
         self._learned[probe] = row.mac
         self._probes[probe] = None
-        self._want(objects, key, entry)
-
-    def _want(self, objects: Objects, key: NeighborKey, entry: NeighborEntry) -> None:
-        self._ours.add(key)
         objects.want(key, entry)
 
     def _follow(self, probe: Probe, row: Neighbor) -> None:
@@ -271,11 +262,6 @@ class Neighbors:
             needed = max(_LEAST_LIMIT, 1 << (2 * count - 1).bit_length())
             if isinstance(limit, NeighborLimit) and 0 < limit.number < needed:
                 objects.want(key, limit._replace(number=needed))
-
-    def _forget_others(self, objects: Objects) -> None:
-        """Forget what was ours once, when it is much."""
-        if len(self._ours) > 2 * len(self._followed) + 1024:
-            self._ours = {key for key in self._ours if key in objects.wanted or key in objects.held}
 
     def _key(self, probe: Probe) -> NeighborKey | None:
         topology = self._store.topology

@@ -3,8 +3,9 @@
 As with routes, a notification only says which objects to look at again; the change is decided between what is wanted
 and what is held when it is written. A refused object waits, with its answer, and stops no other.
 
-An object that is held and not wanted is removed only if ``owns`` says that it is ours: what others made in the data
-plane is none of our business.
+An object that is held and not wanted is removed only if it is ours: what others made in the data plane is none of our
+business. Of some kinds an object itself tells whose it is (``own``); of others, which the data plane makes by itself,
+too, one is ours that was wanted since it is there (``own_wanted``), and once it is gone the next one of its key is not.
 """
 
 from __future__ import annotations
@@ -69,14 +70,18 @@ class Objects:
         self.held: dict[ObjectKey, Held] = {}
         self.refused: dict[ObjectKey, str] = {}
         """Why the data plane does not take an object, in its words."""
-        self.on_held: Callable[[ObjectKey], None] = lambda _: None
-        """Called when an object was made, changed or removed in the data plane."""
         self._touched: set[ObjectKey] = set()
         self._owns: dict[type, Callable[[ObjectKey], bool]] = {}
+        self._claimed: set[ObjectKey] = set()
+        """What is wanted, or was and is held still."""
 
     def own(self, kind: type, owns: Callable[[ObjectKey], bool]) -> None:
         """Say which objects of a kind are ours to remove. Of a kind without an owner none is."""
         self._owns[kind] = owns
+
+    def own_wanted(self, kind: type) -> None:
+        """Objects of a kind are ours to remove if they were wanted since they are there."""
+        self._owns[kind] = self._claimed.__contains__
 
     def want(self, key: ObjectKey, value: object | None) -> None:
         """From now on the object is wanted like this, or (None) not at all."""
@@ -85,6 +90,7 @@ class Objects:
         else:
             before = self.wanted.get(key)
             self.wanted[key] = value
+            self._claimed.add(key)
         if before != value:
             self.refused.pop(key, None)
             self._touched.add(key)
@@ -99,21 +105,18 @@ class Objects:
 
     def load(self, held: Mapping[ObjectKey, Held]) -> None:
         """The data plane holds these objects: decide about all of them."""
-        gone = self.held.keys() - held.keys()
         self.held = dict(held)
         self.refused.clear()
         self._touched = {*self.wanted, *self.held}
-        for key in [*gone, *self.held]:
-            self.on_held(key)
+        self._claimed.intersection_update(self.wanted)
 
     def heard(self, key: ObjectKey, held: Held | None) -> None:
         """The data plane says that it holds an object like this, or (None) no more."""
         if held is None:
-            self.held.pop(key, None)
+            self._gone(key)
         else:
             self.held[key] = held
         self._touched.add(key)
-        self.on_held(key)
 
     def changes(self, *, may_remove: bool) -> Changes:
         """Take what was touched, and return what to write. Without ``may_remove`` removals are put off."""
@@ -123,6 +126,8 @@ class Objects:
         for key in self._touched:
             wanted, held = self.wanted.get(key), self.held.get(key)
             before = None if held is None else held.value
+            if wanted is held is None:
+                self._claimed.discard(key)
             if wanted == before or key in self.refused:
                 continue
             if wanted is not None:
@@ -150,7 +155,7 @@ class Objects:
         before = self.held.get(key, Held(None))
         made = answer.interface != NO_INTERFACE
         if after is None:
-            self.held.pop(key, None)
+            self._gone(key)
             self._forget_on(before.interface)
         else:
             if made and answer.interface != before.interface:
@@ -158,7 +163,6 @@ class Objects:
             self.held[key] = Held(after, answer.interface if made else before.interface)
         if self.wanted.get(key) != after:
             self._touched.add(key)
-        self.on_held(key)
 
     def retry(self) -> None:
         """Try the refused ones again: what they depend on may have changed."""
@@ -178,6 +182,11 @@ class Objects:
     def has_touched(self) -> bool:
         """Whether there is anything to decide about."""
         return bool(self._touched)
+
+    def _gone(self, key: ObjectKey) -> None:
+        self.held.pop(key, None)
+        if key not in self.wanted:
+            self._claimed.discard(key)
 
     def _forget_on(self, interface: int) -> None:
         """What was set on an interface has gone with it: the next one of its number starts with nothing."""

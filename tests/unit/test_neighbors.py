@@ -52,7 +52,7 @@ class World:
         self.store.topology.pairs = {IFINDEX: INTERFACE}
         self.neighbors = Neighbors(self.store, asks=asks)
         self.objects = Objects()
-        self.objects.own(NeighborKey, self.neighbors.owns)
+        self.objects.own_wanted(NeighborKey)
         self.writes = []
         self.say(UP)
         self.decide_all()
@@ -247,6 +247,30 @@ def test_what_the_data_plane_learned_itself_is_not_ours(world):
     world.decide()
     assert world.held == {KEY: NeighborEntry(M2)}
     assert world.writes == []
+
+
+def test_what_the_data_plane_finds_again_after_the_kernel_let_it_go_is_left_alone(world):
+    world.say(neighbor())
+    world.say(UP._replace(flags=IFF_UP))
+    world.say(neighbor(), gone=True)
+    assert world.held == {}
+    written = len(world.writes)
+    world.learn(M1)
+    world.decide()
+    assert world.held == {KEY: NeighborEntry(M1)}
+    assert len(world.writes) == written
+
+
+def test_what_a_data_plane_that_starts_anew_finds_by_itself_is_left_alone(world):
+    world.say(neighbor())
+    changes = (Change(UP._replace(flags=IFF_UP), gone=False), Change(neighbor(), gone=True))
+    world.store.apply(KernelBatch(changes=changes))
+    world.neighbors.update(world.objects, world.store.take_changed())  # and nobody writes: the data plane is down
+    written = len(world.writes)
+    world.objects.load({KEY: Held(NeighborEntry(M1))})
+    world.decide_all()
+    assert world.held == {KEY: NeighborEntry(M1)}
+    assert len(world.writes) == written
 
 
 def test_what_the_data_plane_learned_later_stays_until_the_kernel_knows_better(world):
