@@ -15,9 +15,11 @@ import asyncio
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.agent.site import RTAGENT, Done
+from tests.lab import plugin
 from tests.lab.lab import CommandFailed, Lab, Process, wait_for
 from tests.lab.vpp import Vpp
 
@@ -32,7 +34,10 @@ _PATIENCE_S = 120
 class TapSite:
     """The router, VPP, the hosts beyond it, and the rtagent command."""
 
-    def __init__(self, lab: Lab, *, taps: str = 'interfaces = ["host-*"]', plugins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, lab: Lab, *, taps: str = 'interfaces = ["host-*"]', plugin_path: Path | None = None
+    ) -> None:  # fmt: skip
+        """``plugin_path``: where our VPP plugin is, if VPP is to have it."""
         self.lab = lab
         self.router, self.wire = lab.namespace("router"), lab.namespace("vpp")
         self.hosts = [lab.namespace(name) for name in HOSTS]
@@ -42,7 +47,8 @@ class TapSite:
             host.ip(f"addr add 2001:db8:{number}::2/64 dev h0 nodad")
             host.ip(f"route add default via 192.168.{number}.1")
             host.ip(f"route add default via 2001:db8:{number}::1")
-        self.vpp = Vpp(lab, self.wire, plugins=("linux_cp", "tap", *plugins), ping=False)
+        plugins = ("linux_cp", "tap", *((plugin.NAME,) if plugin_path else ()))
+        self.vpp = Vpp(lab, self.wire, plugins=plugins, plugin_path=plugin_path, ping=False)
         self.control = str(lab.folder / "control.sock")
         self.config = lab.folder / "rtagent.toml"
         self.agent: Process | None = None
