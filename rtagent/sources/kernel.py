@@ -35,11 +35,11 @@ _MPLS_ROUTING = Path("/proc/sys/net/mpls")
 (net/core/rtnetlink.c falls back to PF_UNSPEC)."""
 _BACKOFF_S = (0.05, 1.0)
 _MANY_MESSAGES, _REST_S = 4, 0.004
-_STORM_MESSAGES, _STORM_REST_S = 1024, 0.01
+_STORM_PER_S, _STORM_REST_S = 30_000, 0.03
 """A lone change goes at once. Where there are more, whatever comes within the next milliseconds is taken together: a
-batch costs the more, the emptier it is."""
-_DUMP_SLOTS = 8
-"""256 KiB, some 4000 routes: small enough for a processor's own cache, and for whoever else waits for a turn."""
+batch costs the more, the emptier it is. In a storm (messages a second) that is longer."""
+_DUMP_SLOTS = 4
+"""128 KiB, some 2000 routes: small enough for whoever else waits for a turn, the connection to VPP above all."""
 
 
 class KernelSource:
@@ -135,13 +135,14 @@ class KernelSource:
             await self._idle.wait()
 
     async def _follow(self, notifications: NetlinkSocket) -> None:
+        taken_at = time.monotonic()
         while True:
             await notifications.readable()
-            before = self.messages
-            more = self._take(notifications)
+            before, since = self.messages, taken_at
+            more, taken_at = self._take(notifications), time.monotonic()
             taken = self.messages - before
-            if more and taken >= _MANY_MESSAGES:
-                await asyncio.sleep(_REST_S if taken < _STORM_MESSAGES else _STORM_REST_S)
+            if more and _MANY_MESSAGES <= taken < notifications.slots:
+                await asyncio.sleep(_REST_S if taken < _STORM_PER_S * (taken_at - since) else _STORM_REST_S)
 
     async def _drain(self) -> None:
         """Apply notifications until there are none left."""

@@ -66,8 +66,9 @@ class NetlinkSocket:
 
     def __init__(
         self, *, netns: str | None = None, groups: tuple[int, ...] = (), receive_buffer_bytes: int = 0,
-        slots: int = 2048, slot_bytes: int = 32_768,
+        slots: int = 4096, slot_bytes: int = 32_768,
     ) -> None:  # fmt: skip
+        self.slots = slots
         self._socket = _open(netns)
         self._socket.setblocking(False)
         for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
@@ -100,9 +101,8 @@ class NetlinkSocket:
 
     def receive(self) -> Datagrams | None:
         """Return what is queued, up to all slots, None where nothing is. Raises Overflow."""
-        slots = len(self._headers)
         count = _libc.recvmmsg(
-            self._socket.fileno(), ctypes.c_void_p(self._headers.ctypes.data), slots, socket.MSG_DONTWAIT, None
+            self._socket.fileno(), ctypes.c_void_p(self._headers.ctypes.data), self.slots, socket.MSG_DONTWAIT, None
         )
         if count < 0:
             number = ctypes.get_errno()
