@@ -47,6 +47,8 @@ async def write_bulk(
     families = keys.family
     for family in (AF_INET, AF_INET6, AF_MPLS):
         rows = np.flatnonzero(families == family)
+        if not len(rows):
+            continue
         step = rows_per_message(entry[rows], family, paths, _ROWS)
         for start in range(0, len(rows), step):
             answered.append(await _send(client, keys, entry, rows[start : start + step], retval, family, paths, source))

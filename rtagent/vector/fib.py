@@ -81,6 +81,8 @@ class FibEntries:
     def __init__(self) -> None:
         self._ids: dict[FibEntry, int] = {}
         self._entries: list[FibEntry] = []
+        self.most_paths = 1
+        """What no entry has more paths than."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,6 +99,7 @@ class FibEntries:
             if entry_id is None:
                 entry_id = len(self._entries)
                 self._entries.append(entry)
+                self.most_paths = max(self.most_paths, len(entry.paths))
                 self._ids[entry] = entry_id
         return entry_id
 

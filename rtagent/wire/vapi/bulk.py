@@ -63,6 +63,9 @@ class FibSlice(NamedTuple):
 
 def rows_per_message(entry: NDArray[np.int32], family: int, paths: PathLists, at_most: int) -> int:
     """Return how many of these rows fit a message, however they are cut."""
+    entries = paths.entries
+    if min(len(entry), at_most, len(entries)) * entries.most_paths <= MAX_PATHS:
+        return at_most  # without a look at the rows, nearly always
     lists, _ = _lists(entry, family, paths)
     counts = [len(packed) // PATH_BYTES for packed in lists]
     return at_most if sum(counts) <= MAX_PATHS else max(1, min(at_most, MAX_PATHS // max(counts)))
