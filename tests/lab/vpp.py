@@ -22,6 +22,7 @@ buffers {{ page-size 4k buffers-per-numa 8192 }}
 plugins {{ {path} plugin default {{ disable }} {plugins} }}
 api-trace {{ on nitems {trace_items} }}
 cpu {{ {workers} }}
+{more}
 """
 
 
@@ -34,9 +35,9 @@ class Vpp:
     def __init__(
         self, lab: Lab, namespace: Namespace, *, heap: str = "1G", busy: bool = False,
         plugins: tuple[str, ...] = (), plugin_path: Path | None = None, trace_items: int = 65_536,
-        workers: int = 0, ping: bool = True,
+        workers: int = 0, ping: bool = True, more: str = "",
     ) -> None:  # fmt: skip
-        """``ping``: with the plugin of this name, which answers echo requests."""
+        """``ping``: with the plugin of this name, which answers echo requests; ``more`` sections of configuration."""
         self._lab = lab
         self.namespace = namespace
         self.folder = lab.folder / f"vpp-{namespace.label}"
@@ -55,6 +56,7 @@ class Vpp:
                 plugins=" ".join(f"plugin {name}_plugin.so {{ enable }}" for name in names),
                 trace_items=trace_items,
                 workers=f"workers {workers}" if workers else "",
+                more=more,
             )
         )
         self.process: Process | None = None
