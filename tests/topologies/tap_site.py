@@ -70,10 +70,14 @@ class TapSite:
 
     def start(self) -> Process:
         """Start an agent, and return when it is ready."""
-        self.agent = self.lab.start([*RTAGENT, "run", "--config", str(self.config)], log="agent.log")
-        agent = self.agent
+        agent = self.launch()
         agent.wait_for(lambda: "agent.ready" in agent.text(), "the agent", _PATIENCE_S)
         return agent
+
+    def launch(self) -> Process:
+        """Start an agent, which is ready some time later."""
+        self.agent = self.lab.start([*RTAGENT, "run", "--config", str(self.config)], log="agent.log")
+        return self.agent
 
     def address(self) -> None:
         """Give the taps their addresses, and return when the hosts reach the router."""
