@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -100,11 +101,13 @@ def sessions(
     return tuple(found), tuple(impossible)
 
 
+@lru_cache(4096)
 def protocol(member_id: str) -> str:
     """Return the name of the protocol in BIRD for a member, different for different ids."""
     return f"mesh.{escaped(member_id)}"
 
 
+@lru_cache(4096)
 def escaped(member_id: str) -> str:
     """Return the id with characters of a BIRD symbol only; different ids stay different.
 

@@ -47,7 +47,10 @@ class Template:
             try:
                 if line.block:
                     block = values[line.block]
-                    filled += [line.indent + row if row else row for row in block.split("\n")] if block else []
+                    if block and line.indent:
+                        filled += [line.indent + row if row else row for row in block.split("\n")]
+                    elif block:
+                        filled.append(block)
                 else:
                     filled.append(_joined(line.parts, values))
             except KeyError as error:

@@ -31,7 +31,6 @@ _SHARED, _SHARED_BRIDGE = "mesh_session", "mesh_next_session"
 _TOPOLOGY = re.compile(r"# The mesh as \S+ sees it: (mesh|reflectors)\.")
 _MOST_MEMBERS = 1024
 """What a reflector may send: the limit of one member for each of so many."""
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 class Unsupported(Exception):
@@ -173,7 +172,9 @@ class _Writer:
             shared=self._shared(_SHARED),
             sessions="\n\n".join(texts),
         )
-        return _BLANK_LINES.sub("\n\n", text) + "\n"
+        while "\n\n\n" in text:
+            text = text.replace("\n\n\n", "\n\n")
+        return f"{text}\n"
 
     def bridge(self, here: Iterable[Session]) -> str:
         """Write the sessions once more, under their second names, at the second port, from a template of their own."""

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-_INCLUDE = re.compile(r'^([ \t]*include[ \t]*")([^"\n]+)("[ \t]*;)', re.MULTILINE)
+_INCLUDE = re.compile(r'(include[ \t]*")([^"\n]+)("[ \t]*;)')
+"""What begins with a letter is found much sooner than the beginning of a line: that is looked at afterwards."""
 
 
 def copies(main: Path, main_text: str, files: Mapping[Path, str], copy: Mapping[Path, Path]) -> dict[Path, str] | None:
@@ -24,6 +25,8 @@ def copies(main: Path, main_text: str, files: Mapping[Path, str], copy: Mapping[
 
     def replaced(file: Path) -> str:
         def include(match: re.Match[str]) -> str:
+            if match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()].strip(" \t"):
+                return match[0]
             path = Path(_joined(file.parent, match[2]))
             if path in files:
                 found.add(path)
