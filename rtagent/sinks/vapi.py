@@ -178,6 +178,8 @@ class VapiClient:
         self._why_lost = ""
         self._followed = events
         self._event_names: dict[int, str] = {}
+        self._is_event = np.zeros(1 << 16, bool)
+        """By message number."""
         self._framer = Framer()
         self._questions: list[_Question] = []
         self._unanswered = 0
@@ -322,6 +324,7 @@ class VapiClient:
         self.messages = Messages(table)
         numbers = self.messages.numbers
         self._event_names = {numbers[name]: name for name in (_KEEPALIVE, *self._followed)}
+        self._is_event[list(self._event_names)] = True
         await self.call("control_ping")
         definitions = await self.call("get_api_json")
         try:
@@ -366,10 +369,11 @@ class VapiClient:
         if not self._welcome.done():
             self._welcome.set_result(MessageTable(frames.message(0)))
             frames = frames.take(np.arange(1, len(frames)))
-        is_event = np.isin(frames.message_id, list(self._event_names))
-        for row in np.flatnonzero(is_event).tolist():
-            self._take_event(frames.message(row))
-        frames = frames.take(~is_event)
+        is_event = self._is_event[frames.message_id]
+        if is_event.any():
+            for row in np.flatnonzero(is_event).tolist():
+                self._take_event(frames.message(row))
+            frames = frames.take(~is_event)
         for question in list(self._questions):
             if not len(frames):
                 return

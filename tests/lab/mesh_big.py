@@ -167,11 +167,11 @@ async def standing(size: int, release: birds.BirdRelease, timers: Timers, *, vic
                 bfd_with(one, dead)
         site.start()
         await verified(site, members)
-        await everyone(site, lambda one: advance(one, members))  # nothing to do: agents that have written all this
         say("the mesh stands")
         if victim_only:
             await die(site, dead)
         else:
+            await everyone(site, lambda one: advance(one, members))  # nothing to do: agents that have written all this
             await join(site, size)
             await die(site, dead)
 

@@ -49,6 +49,26 @@ _TYPE_BITS = np.uint32(0xFF000000)
 _NEXTHOP_FLAGS = np.uint32(0x5)
 _NEXTHOP_WORDS = 2
 """What says what a route does besides the attributes: its type and its flags, a word each."""
+_CHANGE_SHIFT, _CHANGE_MASK = 8, 0xF
+"""Where NLM_F_REPLACE to NLM_F_APPEND are."""
+
+
+def _operation(flags: int, family: int) -> Op:
+    """Return what a RTM_NEWROUTE with these flags does."""
+    if family == AF_MPLS:  # a label has one route; net/mpls/af_mpls.c knows no flag but REPLACE
+        return Op.SET
+    if flags & nl.NLM_F_EXCL:
+        return Op.SET
+    if flags & nl.NLM_F_REPLACE:
+        return Op.REPLACE
+    return Op.APPEND if flags & nl.NLM_F_APPEND or family == AF_INET6 else Op.PREPEND
+
+
+_OPERATIONS = {
+    family: np.array([_operation(bits << _CHANGE_SHIFT, family) for bits in range(_CHANGE_MASK + 1)], np.uint8)
+    for family in _DST_BYTES
+}
+"""By those four flags."""
 _KNOWN_KINDS = np.zeros(256, bool)
 _KNOWN_KINDS[list(Kind)] = True
 
@@ -265,11 +285,8 @@ def _operations(flags: NDArray[np.integer[Any]], message_type: int, family: int,
         return np.full(len(flags), Op.REMOVE, np.uint8)
     if dump:
         return np.full(len(flags), Op.SEEN, np.uint8)
-    if family == AF_MPLS:  # a label has one route; net/mpls/af_mpls.c knows no flag but REPLACE
-        return np.full(len(flags), Op.SET, np.uint8)
-    further = Op.APPEND if family == AF_INET6 else Op.PREPEND
-    conditions = [flags & nl.NLM_F_EXCL, flags & nl.NLM_F_REPLACE, flags & nl.NLM_F_APPEND]
-    return np.select([bits != 0 for bits in conditions], [Op.SET, Op.REPLACE, Op.APPEND], further).astype(np.uint8)
+    operations: NDArray[np.uint8] = _OPERATIONS[family][(flags >> _CHANGE_SHIFT) & _CHANGE_MASK]
+    return operations
 
 
 def _inet6_links(shape: _Shape, rows: Words, message_type: int) -> list[Change]:
