@@ -160,9 +160,10 @@ class BirdSink:
             await bird.configure()
             if complaints := await verify():
                 return Applied(Outcome.UNDONE, (*complaints, *self._another_config(bird.config)))
-            if await bird.in_force():
+            state = await bird.state()
+            if state.ours:
                 self._journal.enter(Phase.VERIFIED)
-                await bird.settle(Phase.VERIFIED)
+                await bird.settle(Phase.VERIFIED, state)
                 return Applied(Outcome.APPLIED)
         return Applied(Outcome.FAILED, (f"others told BIRD to read its configuration {_ROUNDS} times meanwhile",))
 

@@ -39,7 +39,7 @@ class BirdTurns:
         async with asyncio.timeout(self._timeout_s):
             while True:
                 try:
-                    state = await self._state()
+                    state = await self.state()
                 except Unresponsive:
                     raise
                 except Disconnected:
@@ -53,7 +53,7 @@ class BirdTurns:
         answer = await self._client.command(commands.configure(undo_after_s=math.ceil(self._timeout_s)))
         self.config = parse_configuration_file(answer)
         async with asyncio.timeout(self._timeout_s):
-            while (await self._state()).in_progress:
+            while (await self.state()).in_progress:
                 await asyncio.sleep(_POLL_S)
         self._read = await self._client.status()
         await asyncio.sleep(2 * _ROUNDED_S)  # who tells BIRD from now on has a time that is another than ours
@@ -63,16 +63,23 @@ class BirdTurns:
         """Whether BIRD has read the files because of us."""
         return self._read is not None
 
-    async def in_force(self) -> bool:
-        """Whether what BIRD read because of us is still in force."""
-        return (await self._state()).ours is True
+    async def state(self) -> BirdState:
+        """Return what BIRD says of its configuration, and whether what it read because of us is in force still."""
+        status = await self._client.configure_status()
+        if status.state is Configuring.SHUTTING_DOWN:
+            raise Disconnected("BIRD is shutting down")
+        ours = None
+        if self._read is not None:
+            ours = same_configuration(self._read, await self._client.status())
+        return BirdState(status.state is not Configuring.DONE, status.undo_in_s is not None, ours)
 
-    async def settle(self, phase: Phase) -> None:
-        """Tell BIRD what the phase asks for, and return when it has done it."""
+    async def settle(self, phase: Phase, state: BirdState | None = None) -> None:
+        """Tell BIRD what the phase asks for, and return when it has done it; ``state`` is what it has just said."""
         told = False
         async with asyncio.timeout(self._timeout_s):
             while True:
-                step = next_step(phase, await self._state())
+                step = next_step(phase, state or await self.state())
+                state = None
                 if step is Step.WAIT:
                     await asyncio.sleep(_POLL_S)
                 elif told or step is Step.DONE:
@@ -83,15 +90,6 @@ class BirdTurns:
                 else:
                     await (self._client.undo() if step is Step.UNDO else self._client.configure())
                     told = True
-
-    async def _state(self) -> BirdState:
-        status = await self._client.configure_status()
-        if status.state is Configuring.SHUTTING_DOWN:
-            raise Disconnected("BIRD is shutting down")
-        ours = None
-        if self._read is not None:
-            ours = same_configuration(self._read, await self._client.status())
-        return BirdState(status.state is not Configuring.DONE, status.undo_in_s is not None, ours)
 
 
 def same_configuration(one: Status, other: Status) -> bool:

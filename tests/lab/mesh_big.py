@@ -1,10 +1,10 @@
 """A mesh of any size, timed: ``./dev lab mesh --members 200``. Needs root and BIRD.
 
 Members start with nobody to speak with. Then they are told of each other, and each configuration is made, checked, put
-in force and confirmed by what the agent uses (``MeshBird``), all in this process; the clock runs until every session
-stands and every pod prefix is verified at every member. Beside it, in the same run, the peer: the same texts, written
-before, all BIRDs started together. Then one member joins, and one dies. Each line ends with the processor time that
-agents and BIRDs took, which says more than the clock where others use the machine, too, and with the load.
+in force and confirmed by what the agent uses (``MeshBird``), in as many processes as there are processors; the clock
+runs until every session stands and every pod prefix is verified at every member. Beside it, in the same run, the peer:
+the same texts, written before, all BIRDs started together. Then one member joins, and one dies. Each line ends with the
+processor time that agents and BIRDs took, which says more than the clock where others use the machine, and the load.
 
 With ``--standing`` the mesh is there already, from written texts, and one member joins and one dies. BFD for everybody
 takes two packets a session and interval, which two processors do not have for many members: ``--bfd-victim`` has it on
@@ -22,14 +22,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import multiprocessing
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +49,7 @@ from tests.lab.lab import Lab, sweep
 from tests.lab.mesh import Mesh, MeshMember
 from tests.meshes import mesh
 
-_AT_ONCE = 24
+_AT_ONCE = 12
 _LOOK_EVERY_S = 0.25
 _REST_S = 5.0
 """So long it is watched what the members take while nothing happens."""
@@ -98,8 +101,9 @@ class Timers(NamedTuple):
 class Clock:
     """Time since it was made, of the wall and of the processors."""
 
-    def __init__(self, site: Mesh) -> None:
+    def __init__(self, site: Mesh, agents: Agents | None = None) -> None:
         self._site = site
+        self._pids = agents.pids if agents else []
         self._agents_s, self._birds_s = self._spent_s()
         self._began = time.monotonic()
         self.took_s = 0.0
@@ -115,9 +119,60 @@ class Clock:
         )
 
     def _spent_s(self) -> tuple[float, float]:
-        birds = (one.bird.process.pid for one in self._site.members.values() if one.bird.process)
-        ticks = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in birds)
-        return time.process_time(), sum(int(user) + int(system) for user, system in ticks) / os.sysconf("SC_CLK_TCK")
+        birds = [one.bird.process.pid for one in self._site.members.values() if one.bird.process]
+        return time.process_time() + _spent_s(self._pids), _spent_s(birds)
+
+
+def _spent_s(pids: Iterable[int]) -> float:
+    ticks = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in pids)
+    return sum(int(user) + int(system) for user, system in ticks) / os.sysconf("SC_CLK_TCK")
+
+
+class Agents:
+    """The members' agents, a share of them to each processor."""
+
+    def __init__(self, site: Mesh) -> None:
+        fork, members = multiprocessing.get_context("fork"), list(site.members.values())
+        self._ends: list[Connection] = []
+        self.pids: list[int] = []
+        for share in range(count := os.cpu_count() or 1):
+            here, there = fork.Pipe()
+            process = fork.Process(target=_serve, args=(members[share::count], there), daemon=True)
+            process.start()
+            assert process.pid is not None
+            self._ends.append(here)
+            self.pids.append(process.pid)
+
+    async def advance(self, members: Members) -> None:
+        """Do for each member what its agent does."""
+        for end in self._ends:
+            end.send(members)
+        for failure in await asyncio.gather(*(asyncio.to_thread(end.recv) for end in self._ends)):
+            assert not failure, failure
+
+
+def _serve(share: list[MeshMember], parent: Connection) -> None:
+    """Advance this share of the agents whenever the parent names the members; say what failed."""
+    while True:
+        members: Members = parent.recv()
+        try:
+            asyncio.run(_advance_all(share, members))
+        except Exception:
+            parent.send(traceback.format_exc())
+        else:
+            parent.send("")
+
+
+async def _advance_all(share: list[MeshMember], members: Members) -> None:
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def turn(one: MeshMember) -> None:
+        async with turns:
+            await advance(one, members)
+
+    async with asyncio.TaskGroup() as group:
+        for one in share:
+            group.create_task(turn(one))
 
 
 async def static(size: int, release: birds.BirdRelease, timers: Timers) -> float:
@@ -144,12 +199,13 @@ async def ours(size: int, release: birds.BirdRelease, timers: Timers) -> float:
         for one in site.members.values():
             one.write((one.member,))
         site.start()
-        clock = Clock(site)
-        await everyone(site, lambda one: advance(one, members))
+        agents = Agents(site)
+        clock = Clock(site, agents)
+        await agents.advance(members)
         clock.say("configurations made, checked and in force everywhere")
         await verified(site, members)
         clock.say("rtagent, from the release of the members: verified")
-        await join(site, size)
+        await join(site, agents, size)
         await die(site, [*site.members.values()][-1])
     return clock.took_s
 
@@ -171,8 +227,9 @@ async def standing(size: int, release: birds.BirdRelease, timers: Timers, *, vic
         if victim_only:
             await die(site, dead)
         else:
-            await everyone(site, lambda one: advance(one, members))  # nothing to do: agents that have written all this
-            await join(site, size)
+            agents = Agents(site)
+            await agents.advance(members)  # nothing to do: agents that have written all this
+            await join(site, agents, size)
             await die(site, dead)
 
 
@@ -201,9 +258,9 @@ async def alone(size: int, release: birds.BirdRelease) -> None:
         say(f"look, text and plan after {decided - began:.2f} s, applied after {time.monotonic() - decided:.2f} s more")
 
 
-async def join(site: Mesh, size: int) -> None:
+async def join(site: Mesh, agents: Agents, size: int) -> None:
     """Time a member that joins, and see that nobody else notices."""
-    resting = Clock(site)
+    resting = Clock(site, agents)
     await asyncio.sleep(_REST_S)
     resting.say("the mesh before, at rest,")
     stood = {name: one.sessions() for name, one in site.members.items()}
@@ -214,9 +271,9 @@ async def join(site: Mesh, size: int) -> None:
     newcomer.write((new,))
     newcomer.bird.start()
     members = site.everybody()
-    clock = Clock(site)
+    clock = Clock(site, agents)
     await advance(newcomer, members)  # it has no more to hear than the others, and more to gain
-    await everyone(site, lambda one: advance(one, members))
+    await agents.advance(members)
     clock.say("one more member: in force everywhere")
     await until(lambda: newcomer.established() and len(newcomer.sessions()) == len(members) - 1)
     clock.say(f"one more member: its {len(members) - 1} sessions stand")
@@ -274,19 +331,6 @@ def of_the_agent(one: MeshMember) -> MeshBird:
     )
     bird = BirdSettings(str(one.bird.socket), str(one.bird.config), str(one.folder), one.bird.release.bird)
     return MeshBird(MeshSettings(64512, one.member.id, bgp=bgp, bird=replace(bird, undo_s=120)))
-
-
-async def everyone(site: Mesh, act: Callable[[MeshMember], Awaitable[None]]) -> None:
-    """Do something for all members, some at a time."""
-    turns = asyncio.Semaphore(_AT_ONCE)
-
-    async def turn(one: MeshMember) -> None:
-        async with turns:
-            await act(one)
-
-    async with asyncio.TaskGroup() as group:
-        for one in site.members.values():
-            group.create_task(turn(one))
 
 
 async def verified(site: Mesh, members: Members) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 NAMES = (
@@ -60,13 +61,17 @@ class Template:
         return "\n".join(filled)
 
 
+_read = lru_cache(256)(Template)
+"""A template is read once, however often it is loaded: before each step, since it may have changed."""
+
+
 class Templates:
     """All templates: the ones that came with rtagent, with the operator's own in their place."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         """``texts`` is name → text and has every one of NAMES."""
         self._texts = {name: texts[name] for name in NAMES}
-        self._templates = {name: Template(name, text) for name, text in self._texts.items()}
+        self._templates = {name: _read(name, text) for name, text in self._texts.items()}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Templates) and self._texts == other._texts
