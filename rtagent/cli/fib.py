@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from rtagent.agent.asking import ask
-from rtagent.cli import options, output
+from rtagent.cli import errors, options, output
 from rtagent.vector.keys import FAMILY_NUMBERS, Key
 
 NAME = "fib"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         columns = ("table", "prefix", "forwards", "state", "reason")
         count = output.print_tables(rows, columns, _cells)
     if args.key is not None and not count and not args.json:
-        output.error(f"no row for {args.key}; rtagent explain {args.key} tells why")
+        errors.tell(f"no row for {args.key}; rtagent explain {args.key} tells why")
     return 1 if args.key is not None and not count else 0
 
 

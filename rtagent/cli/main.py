@@ -12,7 +12,7 @@ from rtagent.agent import logs
 from rtagent.agent.asking import RequestRefused, Unreachable
 from rtagent.agent.failures import first_failure
 from rtagent.agent.mesh_bird import MeshTrouble
-from rtagent.cli import output
+from rtagent.cli import errors
 from rtagent.core.failures import Disconnected, VersionMismatch
 from rtagent.core.mesh.template import TemplateError
 from rtagent.core.mesh.text import Unsupported
@@ -66,17 +66,17 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except SettingsError as error:
         for problem in error.problems:
-            output.error(str(problem))
+            errors.tell(str(problem))
         return 2
     except _TROUBLE as error:
-        output.error(str(error))
+        errors.tell(str(error))
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         said = error.strerror or str(error)
-        output.error(said if error.filename is None else f"{error.filename}: {said}")
+        errors.tell(said if error.filename is None else f"{error.filename}: {said}")
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""How things are shown to people: tables on standard output, progress and errors on standard error."""
+"""How things are shown to people: tables on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ Row = dict[str, Any]
 def console() -> Console:
     """Return the console for results: colours only on a terminal."""
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OFF_TERMINAL, highlight=False, emoji=False)
-
-
-def error(text: str) -> None:
-    """Say what went wrong."""
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(Text(f"rtagent: {text}"))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import asyncio
 import time
 
 from rtagent.agent.asking import Unreachable, ask
-from rtagent.cli import options, output
+from rtagent.cli import errors, options, output
 
 NAME = "wait"
 HELP = "wait until the data plane holds what the kernel holds"
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json({"synced": synced, "waiting_for": None if synced else told[-1]})
     elif not synced:
-        output.error(f"not synced within {args.timeout:g} s: {told[-1]}")
+        errors.tell(f"not synced within {args.timeout:g} s: {told[-1]}")
     return 0 if synced else 1
 
 

@@ -272,8 +272,7 @@ async def join(site: Mesh, agents: Agents, size: int) -> None:
     newcomer.bird.start()
     members = site.everybody()
     clock = Clock(site, agents)
-    await advance(newcomer, members)  # it has no more to hear than the others, and more to gain
-    await agents.advance(members)
+    await asyncio.gather(advance(newcomer, members), agents.advance(members))
     clock.say("one more member: in force everywhere")
     await until(lambda: newcomer.established() and len(newcomer.sessions()) == len(members) - 1)
     clock.say(f"one more member: its {len(members) - 1} sessions stand")
