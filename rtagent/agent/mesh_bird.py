@@ -30,7 +30,7 @@ from rtagent.sinks.bird import BirdSink
 from rtagent.sinks.birdc import BirdClient
 from rtagent.vector.members import Members
 from rtagent.wire.birdc.commands import show_protocols
-from rtagent.wire.birdc.protocols import Channel, Protocol, parse_protocols
+from rtagent.wire.birdc.protocols import Channel, Protocol, established, parse_protocols
 
 _PREFIX = "mesh"
 """How the protocols of the mesh in BIRD begin."""
@@ -171,8 +171,8 @@ class MeshBird:
         async def verify(client: BirdClient) -> list[str]:
             until = asyncio.get_running_loop().time() + timeout_s * _VERIFYING
             while True:
-                rows = await _protocols(client, counting=False)
-                stand = {row.name for row in rows if row.info == "Established"}
+                told = established(await client.command("show protocols"))
+                stand = {name for name in told if name.startswith(_PREFIX)}
                 lost = sorted(before - excused - stand)
                 cut_off = bool(before) and not stand and bool(step.files and _has_sessions(step.files))
                 if not lost and not cut_off:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtagent.wire.birdc import commands
-from rtagent.wire.birdc.protocols import BgpSession, Channel, Protocol, RouteLimit, parse_protocols
+from rtagent.wire.birdc.protocols import BgpSession, Channel, Protocol, RouteLimit, established, parse_protocols
 from rtagent.wire.birdc.refusals import ConfigurationRefused, raise_refusal
 from rtagent.wire.birdc.replies import (
     BfdSession,
@@ -285,6 +285,18 @@ ROUTES_2 = """1007-Table master4:
  flow4 { dst 10.0.0.0/8; proto 6; } unicast [b 00:00:00.000] * (100) [i]
 0000\x20
 """
+
+
+def test_the_sessions_that_stand_are_told_without_taking_all_rows_apart() -> None:
+    rows = [
+        "a          BGP        ---        up     10:00:00.000  Established   ",
+        "b          BGP        ---        up     2026-11-25 00:48:22  Established   ",
+        "c          BGP        ---        start  2026-11-25 00:48:22  Active        Socket: nothing is Established",
+        "d          Kernel     master4    up     10:00:00.000  ",
+    ]
+    answer = [(1002, row) for row in rows]
+    assert {"a", "b"} == established(answer)
+    assert {"a", "b"} == {row.name for row in parse_protocols(answer) if row.info == "Established"}
 
 
 def test_routes_of_2_have_the_attribute_names_of_filters() -> None:

@@ -69,6 +69,10 @@ class Impossible(NamedTuple):
     why: str
 
 
+Known: TypeAlias = dict[str, tuple[Member, Session | str]]
+"""By a peer's id: the peer, and the session with it or why there can be none."""
+
+
 def topology(members: Members, options: Options, before: Topology | None) -> Topology:
     """Return which sessions there should be. Between the two sizes it stays as it was ``before``.
 
@@ -83,9 +87,13 @@ def topology(members: Members, options: Options, before: Topology | None) -> Top
 
 
 def sessions(
-    members: Members, me: Member, options: Options, shape: Topology
+    members: Members, me: Member, options: Options, shape: Topology, known: Known | None = None
 ) -> tuple[tuple[Session, ...], tuple[Impossible, ...]]:
-    """Return this member's sessions in the order of the members, and those that cannot be."""
+    """Return this member's sessions in the order of the members, and those that cannot be.
+
+    ``known`` saves time: what was made with the same ``me`` and ``options`` before, and is kept in it.
+    """
+    known = {} if known is None else known
     found: list[Session] = []
     impossible: list[Impossible] = []
     for peer in members:
@@ -93,7 +101,9 @@ def sessions(
             continue
         if shape is Topology.REFLECTORS and Role.REFLECTOR not in (me.role, peer.role):
             continue
-        session = _session(me, peer, options)
+        before = known.get(peer.id)
+        session = before[1] if before is not None and before[0] == peer else _session(me, peer, options)
+        known[peer.id] = peer, session
         if isinstance(session, str):
             impossible.append(Impossible(peer.id, session))
         else:

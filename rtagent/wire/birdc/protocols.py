@@ -90,6 +90,8 @@ class Protocol(NamedTuple):
 
 _ROW = re.compile(r"(\S+) +(\S+) +(\S+) +(\S+) +(\S.*?)(?:  +(.*))?")
 _ROW_CODE, _DETAIL_CODE = 1002, 1006
+_STANDING_WORDS = 7
+"""Name, protocol, table, state, day, time, Established; an error that was comes after those."""
 _FIELD = re.compile(r" +([A-Z][^:]*?): *(.*)")
 _CHANNEL = re.compile(r"  Channel (\S+)")
 _COUNT = re.compile(r"(\d+) (imported|filtered|exported|preferred)")
@@ -129,6 +131,12 @@ def parse_protocols(lines: list[Line]) -> list[Protocol]:
     elif details:
         raise MalformedMessage(f"of no protocol: {details[0]!r}")
     return protocols
+
+
+def established(lines: list[Line]) -> set[str]:
+    """Return the names of the BGP sessions that stand, of an answer to ``show protocols``."""
+    rows = (text.split() for code, text in lines if code == _ROW_CODE)
+    return {row[0] for row in rows if row[1:2] == ["BGP"] and row[-1] == "Established" and len(row) <= _STANDING_WORDS}
 
 
 def _row(text: str) -> Protocol:
