@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 
-if hidden := "rich" not in sys.modules:
+if _hidden := "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog
 
-if hidden:
+if _hidden:
     del sys.modules["rich"]
 
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
@@ -22,8 +22,11 @@ _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.Excepti
 def configure(level: str, form: str) -> None:
     """Send log lines to standard error; ``form`` is auto, json or console."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    renderer = plain if console else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -69,10 +69,6 @@ class Impossible(NamedTuple):
     why: str
 
 
-Known: TypeAlias = dict[str, tuple[Member, Session | str]]
-"""By a peer's id: the peer, and the session with it or why there can be none."""
-
-
 def topology(members: Members, options: Options, before: Topology | None) -> Topology:
     """Return which sessions there should be. Between the two sizes it stays as it was ``before``.
 
@@ -87,13 +83,9 @@ def topology(members: Members, options: Options, before: Topology | None) -> Top
 
 
 def sessions(
-    members: Members, me: Member, options: Options, shape: Topology, known: Known | None = None
+    members: Members, me: Member, options: Options, shape: Topology
 ) -> tuple[tuple[Session, ...], tuple[Impossible, ...]]:
-    """Return this member's sessions in the order of the members, and those that cannot be.
-
-    ``known`` saves time: what was made with the same ``me`` and ``options`` before, and is kept in it.
-    """
-    known = {} if known is None else known
+    """Return this member's sessions in the order of the members, and those that cannot be."""
     found: list[Session] = []
     impossible: list[Impossible] = []
     for peer in members:
@@ -101,9 +93,7 @@ def sessions(
             continue
         if shape is Topology.REFLECTORS and Role.REFLECTOR not in (me.role, peer.role):
             continue
-        before = known.get(peer.id)
-        session = before[1] if before is not None and before[0] == peer else _session(me, peer, options)
-        known[peer.id] = peer, session
+        session = _session(me, peer, options)
         if isinstance(session, str):
             impossible.append(Impossible(peer.id, session))
         else:
@@ -111,7 +101,6 @@ def sessions(
     return tuple(found), tuple(impossible)
 
 
-@lru_cache(4096)
 def protocol(member_id: str) -> str:
     """Return the name of the protocol in BIRD for a member, different for different ids."""
     return f"mesh.{escaped(member_id)}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rtagent.core.mesh.options import MODERN, Options, Version
 from rtagent.core.mesh.secrets import pair_key
-from rtagent.core.mesh.sessions import Channel, Impossible, Known, Session, Topology, escaped, next_hop, sessions
+from rtagent.core.mesh.sessions import Channel, Impossible, Session, Topology, escaped, next_hop, sessions
 from rtagent.core.mesh.template import Templates
 from rtagent.vector.members import Member, Members, Prefix, Role
 
@@ -54,14 +54,6 @@ class Written:
     def __init__(self) -> None:
         self._common: tuple[object, ...] = ()
         self._known: dict[str, tuple[Session, tuple[str, str]]] = {}
-        self._peers: Known = {}
-        self._peers_of: tuple[object, ...] = ()
-
-    def peers(self, members: Members, me: Member, options: Options) -> Known:
-        """Return what is known of sessions with these members."""
-        if self._peers_of != (me, options) or len(self._peers) > 2 * len(members):
-            self._peers, self._peers_of = {}, (me, options)
-        return self._peers
 
     def of(
         self, here: Iterable[Session], common: tuple[object, ...], write: Callable[[Session], tuple[str, str]]
@@ -90,11 +82,10 @@ def configuration(
     if options.authentication == "ao" and version < MODERN:
         raise Unsupported(f'BIRD {".".join(map(str, version))} has no TCP-AO, 2.17 has: authentication = "md5"')
     assert secret or not options.authentication, "authentication needs a secret"
-    written = written or Written()
-    here, impossible = sessions(members, me, options, topology, written.peers(members, me, options))
+    here, impossible = sessions(members, me, options, topology)
     writer = _Writer(me, options, templates, version)
     key = secret if options.authentication else None
-    texts = written.of(
+    texts = (written or Written()).of(
         here,
         (me, options, templates, version, key),
         lambda session: (writer.session(session), _key(me, session, key)),
