@@ -55,11 +55,8 @@ class Look(NamedTuple):
     running: bool
     version: Version
     protocols: tuple[Protocol, ...]
-
-    @property
-    def carried(self) -> dict[str, Carries]:
-        """What each session carries."""
-        return {row.name: _carries(row) for row in self.protocols if row.proto == "BGP"}
+    carried: Mapping[str, Carries]
+    """What each session carries."""
 
 
 class Outlook(NamedTuple):
@@ -110,9 +107,11 @@ class MeshBird:
         try:
             async with BirdClient(self._settings.bird.socket) as client:
                 status = await client.status()
-                return Look(True, _version(status.version), tuple(await _protocols(client, counting=counting)))
+                rows = await _protocols(client, counting=counting)
         except Disconnected:
-            return Look(False, await self._installed(), ())
+            return Look(False, await self._installed(), (), {})
+        carried = {row.name: _carries(row) for row in rows if row.proto == "BGP"}
+        return Look(True, _version(status.version), tuple(rows), carried)
 
     def target(self, members: Members, version: Version) -> Target:
         """Return where this member has to go. Raises MeshTrouble, TemplateError, Unsupported, OSError."""

@@ -361,7 +361,7 @@ def bfd_with(one: MeshMember, dead: MeshMember) -> None:
         return
     path = one.folder / MAIN_FILE
     text = path.read_text().replace("    bfd on;\n", "", 1)
-    head = f"protocol bgp '{protocol(dead.member.id)}' from mesh_session {{\n"
+    head = f"protocol bgp '{protocol(dead.member.id)}' from mesh_session46 {{\n"
     path.write_text(text.replace(head, f"{head}    bfd on;\n"))
 
 

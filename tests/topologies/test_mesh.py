@@ -174,8 +174,8 @@ def test_what_is_wrong_with_a_pair_is_told_from_both_of_its_ends() -> None:
         members = site.everybody()
         for one in site.members.values():
             one.write(members)
-        edit(site["node-3"], "node-2", r"local (\S+) as 64512", r"local \1 as 64513")
-        edit(site["node-4"], "lb-1", r"router id \S+;", "router id 10.0.0.1;")
+        edit(site["node-3"], "node-2", "    neighbor", r"    local 10.0.0.3 as 64513;\n\g<0>")
+        edit(site["node-4"], "lb-1", "    neighbor", r"    router id 10.0.0.1;\n\g<0>")
         edit(site["node-5"], "node-2", r".*", "")
         edit(site["node-5"], "lb-1", r"password [^;]+;", 'password "wrong";')
         edit(site["node-5"], "node-4", r"password [^;]+;", "")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rtagent.agent import templates
 from rtagent.core.mesh.options import Options, PodRange, Reflection
 from rtagent.core.mesh.secrets import no_room, pair_key
-from rtagent.core.mesh.sessions import Session, Topology, escaped, topology
+from rtagent.core.mesh.sessions import Topology, escaped, topology
 from rtagent.core.mesh.template import Template, TemplateError, Templates
 from rtagent.core.mesh.text import KEYS_FILE, MAIN_FILE, Unsupported, Written, configuration
 from rtagent.vector.members import Role
@@ -26,6 +26,11 @@ from tests.meshes import NEW, OLD, SECRET, TEMPLATES, configured, member, member
 def blocks(text: str) -> dict[str, str]:
     """Return the text of each session by the name of its protocol."""
     return dict(re.findall(r"^protocol bgp '(\S+)'(.*?)^}", text, re.MULTILINE | re.DOTALL))
+
+
+def shared(text: str) -> dict[str, str]:
+    """Return the text of each template by its name."""
+    return dict(re.findall(r"^template bgp (\S+) {(.*?)^}", text, re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize("name", scenarios())
@@ -100,17 +105,33 @@ def test_passwords_that_the_kernel_has_no_room_for_are_told_with_the_sysctl() ->
 
 def test_balancers_announce_nothing_and_believe_each_other_nothing() -> None:
     text = configured(mesh(1, balancers=2), "lb-1").files[MAIN_FILE]
-    channels = re.findall(r"import (.*);\n +export (.*);", blocks(text)["mesh.lb-2"])
-    assert [("none", "none")] * 2 == channels
-    assert [("where mesh_accepts([ 10.128.3.0/24 ], 10.0.0.3)", "none")] == re.findall(
-        r"ipv4 {.*?import (where.*?);\n +export (.*?);", blocks(text)["mesh.node-3"], re.DOTALL
+    assert ["none"] * 2 == re.findall(r"export (.*);", shared(text)["mesh_session46"])
+    assert ["none"] * 2 == re.findall(r"import (.*?);", blocks(text)["mesh.lb-2"])
+    assert ["where mesh_accepts([ 10.128.3.0/24 ], 10.0.0.3)", "where mesh_accepts([ fd01:0:0:3::/64 ], fd00::3)"] == (
+        re.findall(r"import (.*?);", blocks(text)["mesh.node-3"])
     )
 
 
 def test_a_drained_node_announces_nothing_and_keeps_its_sessions() -> None:
     text = configured(mesh(2), "node-2", Options(drained=True)).files[MAIN_FILE]
-    assert {"none"} == set(re.findall(r"export (.*);", "".join(blocks(text).values())))
+    assert ["none"] * 2 == re.findall(r"export (.*);", shared(text)["mesh_session46"])
     assert {"mesh.lb-1", "mesh.node-3"} == set(blocks(text))
+
+
+def test_sessions_share_a_template_with_those_of_their_kind() -> None:
+    only4, only6 = member(7)._replace(address6=None), member(8)._replace(address4=None)
+    text = configured(members_of([*mesh(2, reflectors=1), only4, only6]), "node-3").files[MAIN_FILE]
+    kinds = dict(re.findall(r"protocol bgp 'mesh\.(\S+)' from (\w+) ", text))
+    assert kinds == {
+        "lb-1": "mesh_session46", "node-4": "mesh_session46", "node-7": "mesh_session4", "node-8": "mesh_session6",
+        "reflector-2": "mesh_reflector46",
+    }  # fmt: skip
+    templates = shared(text)
+    assert set(kinds.values()) == templates.keys()
+    channels = {name: re.findall(r"^    (ipv[46]) {", body, re.MULTILINE) for name, body in templates.items()}
+    assert channels == {name: ["ipv4"] if name == "mesh_session4" else ["ipv4", "ipv6"] for name in templates}
+    assert ["mesh_session6"] == [name for name, body in templates.items() if "extended next hop on;" in body]
+    assert ["mesh_reflector46"] == [name for name, body in templates.items() if "receive limit 65536 " in body]
 
 
 def test_pods_outside_of_the_ranges_are_neither_announced_nor_accepted() -> None:
@@ -198,18 +219,12 @@ def test_what_was_written_before_shows_in_no_text() -> None:
 
 
 def test_a_member_that_joins_is_the_only_one_that_is_written() -> None:
-    few, many = (configured(mesh(nodes), "node-2").sessions for nodes in (3, 4))
-    written, names = Written(), list[str]()
-
-    def write(session: Session) -> tuple[str, str]:
-        names.append(session.name)
-        return "", ""
-
-    written.of(few, (), write)
-    assert [session.name for session in few] == names
-    names.clear()
-    written.of(many, (), write)
-    assert ["mesh.node-5"] == names
+    written = Written()
+    common = (Options(), TEMPLATES, OLD, Topology.MESH, SECRET, written)
+    configuration(mesh(3), named(mesh(3), "node-2"), *common)
+    before = dict(written.rows)
+    configuration(mesh(4), named(mesh(4), "node-2"), *common)
+    assert {"node-5"} == {peer for peer, row in written.rows.items() if before.get(peer) is not row}
 
 
 def test_options_that_do_not_matter_here_change_nothing() -> None:

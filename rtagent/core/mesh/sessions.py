@@ -9,9 +9,11 @@ breaks nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 from rtagent.core.mesh.options import Options
@@ -83,9 +85,12 @@ def topology(members: Members, options: Options, before: Topology | None) -> Top
 
 
 def sessions(
-    members: Members, me: Member, options: Options, shape: Topology
+    members: Members, me: Member, options: Options, shape: Topology, known: Mapping[str, Session] = MappingProxyType({})
 ) -> tuple[tuple[Session, ...], tuple[Impossible, ...]]:
-    """Return this member's sessions in the order of the members, and those that cannot be."""
+    """Return this member's sessions in the order of the members, and those that cannot be.
+
+    ``known`` only saves time: sessions made before for the same member and options, by the ids of their peers.
+    """
     found: list[Session] = []
     impossible: list[Impossible] = []
     for peer in members:
@@ -93,7 +98,8 @@ def sessions(
             continue
         if shape is Topology.REFLECTORS and Role.REFLECTOR not in (me.role, peer.role):
             continue
-        session = _session(me, peer, options)
+        before = known.get(peer.id)
+        session = before if before is not None and before.peer == peer else _session(me, peer, options)
         if isinstance(session, str):
             impossible.append(Impossible(peer.id, session))
         else:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(r"""#[^\n]*|/\*.*?\*/|"[^"\n]*"|'[^'\n]*'|[A-Za-z_]\w*|[^\s"'#{};\[\]()]+|[{};\[\]()]""", re.DOTALL)
 _COMMENTS = ("#", "/*")
-_SESSION = re.compile(r"protocol bgp (\S+) from \w+ \{\n(?:[ \t].*\n|\n)*\}\n")
+_SESSION = re.compile(r"(protocol bgp (\S+) from \w+ \{\n(?:[ \t].*\n|\n)*\}\n)")
 """At the beginning of a line, which is looked at afterwards: what begins with a letter is found much sooner."""
 _FEW = 16
 """Of so few changed names it is faster to look for each in a text than to take the text apart."""
@@ -55,7 +55,7 @@ class Document:
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._texts: dict[str, str] = {}
-        nodes = [node for _, text in sorted(files.items()) for node in _parse(_SESSION.sub(self._set_aside, text))]
+        nodes = [node for _, text in sorted(files.items()) for node in _parse(self._set_aside(text))]
         self._templates = {name: node for node in nodes if (name := _name_of(node, "template", "bgp"))}
         self._parsed = {name: node for node in nodes if (name := _name_of(node, "protocol", "bgp"))}
         self._defined = {
@@ -102,11 +102,16 @@ class Document:
             or _mentions(self._texts[name], changed)
         ]
 
-    def _set_aside(self, found: re.Match[str]) -> str:
-        if found.start() and found.string[found.start() - 1] != "\n":
-            return found[0]
-        self._texts[_unquoted(found[1])] = found[0]
-        return ""
+    def _set_aside(self, text: str) -> str:
+        """Return the text without the sessions that are kept as text."""
+        rest, *found = _SESSION.split(text)
+        for session, name, after in zip(found[::3], found[1::3], found[2::3], strict=True):
+            if rest and not rest.endswith("\n"):
+                rest += session
+            else:
+                self._texts[_unquoted(name)] = session
+            rest += after
+        return rest
 
     def _statements(self, node: _Node) -> Iterator[Statement]:
         if "from" in node.tokens:

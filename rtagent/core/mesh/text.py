@@ -9,7 +9,7 @@ secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from rtagent.core.mesh.options import MODERN, Options, Version
@@ -27,7 +27,6 @@ BRIDGE_PORT = 1790
 """Where the second sessions of a bridge listen and connect."""
 
 _BRIDGE = "# Second sessions, which carry the routes while the ones above restart; they go away by themselves."
-_SHARED, _SHARED_BRIDGE = "mesh_session", "mesh_next_session"
 _TOPOLOGY = re.compile(r"# The mesh as \S+ sees it: (mesh|reflectors)\.")
 _MOST_MEMBERS = 1024
 """What a reflector may send: the limit of one member for each of so many."""
@@ -53,19 +52,13 @@ class Written:
 
     def __init__(self) -> None:
         self._common: tuple[object, ...] = ()
-        self._known: dict[str, tuple[Session, tuple[str, str]]] = {}
+        self.rows: dict[str, tuple[Session, str, str]] = {}
+        """Id of the peer → its session, the text of that, and the line of its key."""
 
-    def of(
-        self, here: Iterable[Session], common: tuple[object, ...], write: Callable[[Session], tuple[str, str]]
-    ) -> list[tuple[str, str]]:
-        """Return a session's text and its key's line for each; ``common`` is all else that ``write`` goes by."""
-        known = self._known if self._common == common else {}
-        self._common = common
-        self._known = {
-            session.name: row if (row := known.get(session.name)) and row[0] == session else (session, write(session))
-            for session in here
-        }
-        return [texts for _, texts in self._known.values()]
+    def begin(self, *common: object) -> None:
+        """Forget what is known unless all else that it goes by is the same."""
+        if self._common != common:
+            self._common, self.rows = common, {}
 
 
 def configuration(
@@ -82,16 +75,20 @@ def configuration(
     if options.authentication == "ao" and version < MODERN:
         raise Unsupported(f'BIRD {".".join(map(str, version))} has no TCP-AO, 2.17 has: authentication = "md5"')
     assert secret or not options.authentication, "authentication needs a secret"
-    here, impossible = sessions(members, me, options, topology)
-    writer = _Writer(me, options, templates, version)
     key = secret if options.authentication else None
-    texts = (written or Written()).of(
-        here,
-        (me, options, templates, version, key),
-        lambda session: (writer.session(session), _key(me, session, key)),
-    )
-    main = writer.main(members, here, topology, (text for text, _ in texts))
-    keys = "".join(line for _, line in texts)
+    written = written or Written()
+    written.begin(me, options, templates, version, key)
+    known = written.rows
+    here, impossible = sessions(members, me, options, topology, {peer: row[0] for peer, row in known.items()})
+    writer = _Writer(me, options, templates, version)
+    written.rows = {
+        session.peer.id: row
+        if (row := known.get(session.peer.id)) and row[0] is session
+        else (session, writer.session(session), _key(me, session, key))
+        for session in here
+    }
+    main = writer.main(members, here, topology, (text for _, text, _ in written.rows.values()))
+    keys = "".join(line for _, _, line in written.rows.values())
     keys = f"# The keys of the mesh: rtagent writes this file, BIRD reads it, nobody else should.\n{keys}"
     return Configuration({MAIN_FILE: main, KEYS_FILE: keys}, here, impossible, topology)
 
@@ -145,6 +142,17 @@ def _key_name(session: Session, *, bridge: bool) -> str:
     return f"'mesh{':next' if bridge else ''}.key.{escaped(session.peer.id)}'"
 
 
+def _kind(session: Session, *, bridge: bool) -> str:
+    """Return the name of a session's template: whether the peer reflects, and the families that both ends have."""
+    peer = "reflector" if session.peer.role is Role.REFLECTOR else "session"
+    families = sorted({channel.here.version for channel in session.channels})
+    return f"mesh_{'next_' if bridge else ''}{peer}{''.join(map(str, families))}"
+
+
+def _port(*, bridge: bool) -> str:
+    return f" port {BRIDGE_PORT}" if bridge else ""
+
+
 class _Writer:
     def __init__(self, me: Member, options: Options, templates: Templates, version: Version) -> None:
         self._me = me
@@ -169,7 +177,7 @@ class _Writer:
             connected="protocol direct mesh_connected {\n    ipv4;\n    ipv6;\n}" if options.multihop else "",
             kernel="\n\n".join(self._kernel(family) for family in (4, 6)) if options.kernel else "",
             bfd=self._bfd() if options.bfd else "",
-            shared=self._shared(_SHARED),
+            shared=self._shared(here),
             sessions="\n\n".join(texts),
         )
         while "\n\n\n" in text:
@@ -178,15 +186,24 @@ class _Writer:
 
     def bridge(self, here: Iterable[Session]) -> str:
         """Write the sessions once more, under their second names, at the second port, from a template of their own."""
-        text = "\n\n".join([self._shared(_SHARED_BRIDGE), *(self.session(session, bridge=True) for session in here)])
+        text = "\n\n".join([self._shared(here, bridge=True), *(self.session(session, bridge=True) for session in here)])
         return f"\n{_BRIDGE}\n{text}\n"
 
-    def _shared(self, name: str) -> str:
+    def _shared(self, here: Iterable[Session], *, bridge: bool = False) -> str:
+        """Write a template for each kind of session that there is."""
+        kinds = {_kind(session, bridge=bridge): session for session in here}
+        return "\n\n".join(self._kind(name, one, bridge=bridge) for name, one in sorted(kinds.items()))
+
+    def _kind(self, name: str, one: Session, *, bridge: bool) -> str:
+        """Write the template of a kind, of which ``one`` is any session."""
         options = self._options
         return self._templates.fill(
             "shared",
             **self._own,
             name=name,
+            router_id=str(self._me.router_id),
+            asn=str(self._me.asn),
+            local=f"{one.local}{_port(bridge=bridge)}",
             hops="multihop;" if options.multihop else "direct;",
             hold_time_s=str(options.hold_time_s),
             graceful_restart=(
@@ -195,27 +212,27 @@ class _Writer:
                 else "graceful restart off;"
             ),
             bfd="bfd on;" if options.bfd else "",
+            reflects="rr client;" if one.reflects else "",
+            channels="\n".join(self._channel(one, channel) for channel in one.channels),
         )
 
     def session(self, session: Session, *, bridge: bool = False) -> str:
         """Write a session."""
-        port = f" port {BRIDGE_PORT}" if bridge else ""
         return self._templates.fill(
             "session",
             **self._own,
             id=escaped(session.peer.id),
             role=session.peer.role.value,
             name=f"'{bridge_of(session.name) if bridge else session.name}'",
-            shared=_SHARED_BRIDGE if bridge else _SHARED,
+            shared=_kind(session, bridge=bridge),
             description=f"{session.peer.role.value} {escaped(session.peer.id)}",
-            router_id=str(self._me.router_id),
             asn=str(self._me.asn),
-            local=f"{session.local}{port}",
-            address=f"{session.address}{port}",
+            address=f"{session.address}{_port(bridge=bridge)}",
             passive="passive;" if session.passive else "",
             authentication=self._authentication(_key_name(session, bridge=bridge)),
-            reflects="rr client;" if session.reflects else "",
-            channels="\n".join(self._channel(session, channel) for channel in session.channels),
+            imports="\n".join(
+                f"ipv{channel.family} {{ import {self._import(session, channel)}; }};" for channel in session.channels
+            ),
         )
 
     def _authentication(self, key: str) -> str:
@@ -235,7 +252,7 @@ class _Writer:
             family=f"ipv{family}",
             limit=str(self._limit(session)),
             limit_action=self._options.prefix_limit_action,
-            **{"import": self._import(session, channel), "export": self._export(session, channel)},
+            export=self._export(channel.family),
             next_hop=("extended next hop on;\n" if extended else "") + f"next hop address {channel.here};",
             add_path="add paths on;" if self._options.add_path and session.with_reflector else "",
         )
@@ -251,10 +268,10 @@ class _Writer:
         owned = self._owned(session.peer, channel.family)
         return f"where mesh_accepts({_set(owned)}, {channel.there})" if owned else "none"
 
-    def _export(self, session: Session, channel: Channel) -> str:
+    def _export(self, family: int) -> str:
         if self._me.role is Role.REFLECTOR:
             return "where mesh_reflects()"
-        own = self._pods[channel.family]
+        own = self._pods[family]
         return f"where mesh_announces({_set(own)})" if own and not self._options.drained else "none"
 
     def _owners(self, members: Members, here: tuple[Session, ...]) -> str:

@@ -88,7 +88,6 @@ class Protocol(NamedTuple):
         return next((channel for channel in self.channels if channel.name == name), None)
 
 
-_ROW = re.compile(r"(\S+) +(\S+) +(\S+) +(\S+) +(\S.*?)(?:  +(.*))?")
 _ROW_CODE, _DETAIL_CODE = 1002, 1006
 _STANDING_WORDS = 7
 """Name, protocol, table, state, day, time, Established; an error that was comes after those."""
@@ -140,10 +139,11 @@ def established(lines: list[Line]) -> set[str]:
 
 
 def _row(text: str) -> Protocol:
-    match = _ROW.fullmatch(text)
-    if match is None:
-        raise MalformedMessage(f"not a protocol: {text!r}")
-    name, proto, table, state, since, info = match.groups(default="")
+    try:
+        name, proto, table, state, rest = text.split(None, 4)
+    except ValueError:
+        raise MalformedMessage(f"not a protocol: {text!r}") from None
+    since, _, info = rest.partition("  ")
     return Protocol(name, proto, "" if table == "---" else table, state, since, info.strip())
 
 
