@@ -16,7 +16,7 @@ from rtagent.core.bird_apply import BirdState, Phase, Step, next_step
 from rtagent.core.failures import Disconnected
 from rtagent.sinks.birdc import BirdClient, Unresponsive
 from rtagent.wire.birdc import commands
-from rtagent.wire.birdc.replies import Configuring, Status, parse_configuration_file
+from rtagent.wire.birdc.replies import Configuring, Status, parse_configuration_file, parse_configured
 
 _POLL_S = 0.02
 _ROUNDED_S = 0.003
@@ -52,8 +52,9 @@ class BirdTurns:
         """Let BIRD read the files, to be undone after the time, and return when they are in force."""
         answer = await self._client.command(commands.configure(undo_after_s=math.ceil(self._timeout_s)))
         self.config = parse_configuration_file(answer)
+        in_force = parse_configured(answer) is Configuring.DONE
         async with asyncio.timeout(self._timeout_s):
-            while (await self.state()).in_progress:
+            while not in_force and (await self.state()).in_progress:
                 await asyncio.sleep(_POLL_S)
         self._read = await self._client.status()
         await asyncio.sleep(2 * _ROUNDED_S)  # who tells BIRD from now on has a time that is another than ours

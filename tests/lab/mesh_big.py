@@ -43,7 +43,7 @@ from rtagent.core.mesh.plan import plan
 from rtagent.core.mesh.sessions import protocol
 from rtagent.core.mesh.text import MAIN_FILE
 from rtagent.core.mesh.verdicts import verify
-from rtagent.vector.members import Members
+from rtagent.vector.members import Member, Members
 from tests.lab import birds
 from tests.lab.lab import Lab, sweep
 from tests.lab.mesh import Mesh, MeshMember
@@ -153,8 +153,11 @@ class Agents:
 
 def _serve(share: list[MeshMember], parent: Connection) -> None:
     """Advance this share of the agents whenever the parent names the members; say what failed."""
+    known: dict[str, Member] = {}
     while True:
-        members: Members = parent.recv()
+        told: Members = parent.recv()
+        known = {one.id: known[one.id] if known.get(one.id) == one else one for one in told}
+        members = tuple(known.values())  # whoever is as before is the same object, as of a source
         try:
             asyncio.run(_advance_all(share, members))
         except Exception:

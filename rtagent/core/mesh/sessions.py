@@ -57,6 +57,8 @@ class Session(NamedTuple):
     reflects: bool
     """Whether this end reflects to the other (RFC 4456)."""
     channels: tuple[Channel, ...]
+    kind: str
+    """``session`` or, with a peer that reflects, ``reflector``, and the families that both ends have: ``session46``."""
 
     @property
     def with_reflector(self) -> bool:
@@ -151,6 +153,7 @@ def _session(me: Member, peer: Member, options: Options) -> Session | str:
     channels.append(Channel(4, *(ends4 or chosen)))
     if ends6 is not None:
         channels.append(Channel(6, *ends6))
+    families = "4" * (ends4 is not None) + "6" * (ends6 is not None)
     return Session(
         peer=peer,
         name=protocol(peer.id),
@@ -159,4 +162,5 @@ def _session(me: Member, peer: Member, options: Options) -> Session | str:
         passive=int(local) > int(address),
         reflects=me.role is Role.REFLECTOR and peer.role is not Role.REFLECTOR,
         channels=tuple(channels),
+        kind=f"{'reflector' if peer.role is Role.REFLECTOR else 'session'}{families}",
     )

@@ -142,11 +142,8 @@ def _key_name(session: Session, *, bridge: bool) -> str:
     return f"'mesh{':next' if bridge else ''}.key.{escaped(session.peer.id)}'"
 
 
-def _kind(session: Session, *, bridge: bool) -> str:
-    """Return the name of a session's template: whether the peer reflects, and the families that both ends have."""
-    peer = "reflector" if session.peer.role is Role.REFLECTOR else "session"
-    families = sorted({channel.here.version for channel in session.channels})
-    return f"mesh_{'next_' if bridge else ''}{peer}{''.join(map(str, families))}"
+def _template(kind: str, *, bridge: bool) -> str:
+    return f"mesh_next_{kind}" if bridge else f"mesh_{kind}"
 
 
 def _port(*, bridge: bool) -> str:
@@ -191,16 +188,16 @@ class _Writer:
 
     def _shared(self, here: Iterable[Session], *, bridge: bool = False) -> str:
         """Write a template for each kind of session that there is."""
-        kinds = {_kind(session, bridge=bridge): session for session in here}
-        return "\n\n".join(self._kind(name, one, bridge=bridge) for name, one in sorted(kinds.items()))
+        kinds = {session.kind: session for session in here}
+        return "\n\n".join(self._kind(kinds[kind], bridge=bridge) for kind in sorted(kinds))
 
-    def _kind(self, name: str, one: Session, *, bridge: bool) -> str:
-        """Write the template of a kind, of which ``one`` is any session."""
+    def _kind(self, one: Session, *, bridge: bool) -> str:
+        """Write the template of the kind of this session."""
         options = self._options
         return self._templates.fill(
             "shared",
             **self._own,
-            name=name,
+            name=_template(one.kind, bridge=bridge),
             router_id=str(self._me.router_id),
             asn=str(self._me.asn),
             local=f"{one.local}{_port(bridge=bridge)}",
@@ -224,7 +221,7 @@ class _Writer:
             id=escaped(session.peer.id),
             role=session.peer.role.value,
             name=f"'{bridge_of(session.name) if bridge else session.name}'",
-            shared=_kind(session, bridge=bridge),
+            shared=_template(session.kind, bridge=bridge),
             description=f"{session.peer.role.value} {escaped(session.peer.id)}",
             asn=str(self._me.asn),
             address=f"{session.address}{_port(bridge=bridge)}",
