@@ -23,6 +23,8 @@ _MIX_HI = np.uint64(0x9E3779B97F4A7C15)
 _MIX_LO = np.uint64(0xC2B2AE3D27D4EB4F)
 _MIX_META = np.uint64(0x165667B19E3779F9)
 _FOLD = np.uint64(32)
+_FEW_KEYS = 64
+"""So many are looked up sooner one by one."""
 _FEW = 5
 """Of fewer than a 32nd of all rows, the distinct ones are found by sorting them."""
 
@@ -69,6 +71,10 @@ class KeyTable:
 
     def intern(self, keys: Keys) -> Rows:
         """Return the row of each key, making rows for those that are new; equal keys get one row."""
+        if len(keys) <= _FEW_KEYS:
+            known = self._find_one_by_one(keys)
+            if -1 not in known:
+                return np.array(known, np.int32)
         self._reserve(len(keys))
         rows = np.full(len(keys), -1, np.int32)
         waiting = np.arange(len(keys))
@@ -103,6 +109,21 @@ class KeyTable:
         mask = np.ones(self.size, bool)
         mask[self._free] = False
         return mask
+
+    def _find_one_by_one(self, keys: Keys) -> list[int]:
+        """Return the row of each key, -1 where it is not present: for a few keys that is quicker."""
+        buckets, hi, lo, meta = self._buckets.item, self._hi.item, self._lo.item, self._meta.item
+        mask = len(self._buckets) - 1
+        found = []
+        columns = (self._hash(keys), keys.hi, keys.lo, keys.meta)
+        for position, *key in zip(*(column.tolist() for column in columns), strict=True):
+            step, row = 0, buckets(position)
+            while row != _EMPTY and [hi(row), lo(row), meta(row)] != key:
+                step += 1
+                position = (position + step) & mask
+                row = buckets(position)
+            found.append(row)
+        return found
 
     def _equal(self, keys: Keys, which: NDArray[np.intp], row: Rows) -> NDArray[np.bool_]:
         equal: NDArray[np.bool_] = self._hi[row] == keys.hi[which]
@@ -156,7 +177,7 @@ class KeyTable:
 def distinct(parts: list[Rows], size: int) -> Rows:
     """Return each row that is in some part once, in ascending order; all rows are below ``size``."""
     rows = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty(0, np.int32)
-    if increases(rows):
+    if len(rows) < 2 or increases(rows):
         return rows
     if len(rows) > size >> _FEW:
         present = np.zeros(size, bool)

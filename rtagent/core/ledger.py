@@ -117,27 +117,32 @@ class Ledger:
         if rows is None:
             rows = np.arange(self._rib.table.size, dtype=np.int32)
         wanted, state, reason = self.wanted(rows)
-        installed = self.installed[rows]
         in_flight = self._in_flight[rows]
-        differs = wanted != installed
-        self._again[rows[in_flight]] = True  # also where nothing differs now: the answer under way may change that
+        differs = wanted != self.installed[rows]
         removal = wanted == NO_ENTRY
         refused = differs & (self._refused[rows] == wanted)
-        write = differs & ~in_flight & ~refused
+        write = differs & ~refused
+        if in_flight.any():
+            self._again[rows[in_flight]] = True  # also where nothing differs: the answer under way may change that
+            write &= ~in_flight
         if not may_remove:
             self._withheld.append(rows[write & removal])
             write &= ~removal
 
-        shown = np.where(~removal & ~differs, State.INSTALLED, state)
-        shown[differs & removal & (state == State.ABSENT)] = State.PENDING
-        decided = ~refused
-        self.state[rows[decided]], self._reason[rows[decided]] = shown[decided], reason[decided]
-        self._refused[rows[write]] = _NOT_REFUSED
+        state[~(removal | differs)] = State.INSTALLED
+        state[differs & removal & (state == State.ABSENT)] = State.PENDING
+        if refused.any():
+            decided = ~refused
+            self.state[rows[decided]], self._reason[rows[decided]] = state[decided], reason[decided]
+        else:
+            self.state[rows], self._reason[rows] = state, reason
 
-        order = np.argsort(removal[write], kind="stable")
-        chosen = rows[write][order]
-        self._in_flight[chosen] = True
-        return Decision(chosen, Plan(self._rib.table.keys.take(chosen), wanted[write][order]))
+        chosen = np.flatnonzero(write)
+        if len(chosen) > 1:
+            chosen = chosen[np.argsort(removal[chosen], kind="stable")]
+        target = rows[chosen]
+        self._refused[target], self._in_flight[target] = _NOT_REFUSED, True
+        return Decision(target, Plan(self._rib.table.keys.take(target), wanted[chosen]))
 
     def release(self) -> None:
         """Removals are allowed from now on: have the rows decided again whose removal was held back."""
@@ -222,31 +227,43 @@ class Ledger:
     def wanted(self, rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
         """Return what these rows are to hold (NO_ENTRY: nothing), with state and reason number."""
         self._initialise()
-        rib = self._rib
-        group = rib.group[rows]
+        group = self._rib.group[rows]
         present = group != NO_GROUP
+        if present.all():
+            return self._wanted(rows, group)
         wanted = np.full(len(rows), NO_ENTRY, np.int32)
         state = np.full(len(rows), State.ABSENT, np.uint8)
         reason = np.zeros(len(rows), np.int32)
-        meta = rib.table.keys.meta[rows]
-        family = (meta[present] >> np.uint64(8)) & np.uint64(0xFF)
-        wanted[present], state[present], reason[present] = self._resolver.resolve_rows(family, group[present])
-        own = (wanted == self._resolver.local_entry) & (rib.protocol[rows] == RTPROT_KERNEL)
-        wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
+        if present.any():
+            wanted[present], state[present], reason[present] = self._wanted(rows[present], group[present])
+        return wanted, state, reason
+
+    def _wanted(
+        self, rows: Rows, group: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:  # fmt: skip
+        """Return what rows are to hold for which the kernel has routes."""
+        rib = self._rib
+        meta, tos = rib.table.keys.meta[rows], rib.tos[rows]
+        family = (meta >> np.uint64(8)) & np.uint64(0xFF)
+        wanted, state, reason = self._resolver.resolve_rows(family, group)
+        own = wanted == self._resolver.local_entry
+        if own.any():
+            own &= rib.protocol[rows] == RTPROT_KERNEL
+            wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
         for cover in rib.covers:
-            hidden = present & (rib.tos[rows] != TOS_LOCAL_TABLE) & cover.covered(rib.table.keys.take(rows))
+            hidden = (tos != TOS_LOCAL_TABLE) & cover.covered(rib.table.keys.take(rows))
             wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
             reason[hidden] = self._resolver.reason_number(f"shadowed by the local route {cover.text}")
         if rib.divided:
-            hidden = present & (rib.tos[rows] != TOS_LOCAL_TABLE) & np.isin(rows, rib.table.find(Keys.of(rib.divided)))
+            hidden = (tos != TOS_LOCAL_TABLE) & np.isin(rows, rib.table.find(Keys.of(rib.divided)))
             wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
             reason[hidden] = self._resolver.reason_number("shadowed by a source-specific route of the same prefix")
-        by_tos = present & (rib.tos[rows] != 0) & (rib.tos[rows] != TOS_LOCAL_TABLE)
-        if by_tos.any():
+        if tos.any():
+            by_tos = (tos != 0) & (tos != TOS_LOCAL_TABLE)
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
             for at in np.flatnonzero(by_tos).tolist():
-                reason[at] = self._resolver.reason_number(f"only for tos {int(rib.tos[rows[at]]):#04x}")
-        reserved = present & (meta >= _FIRST_RESERVED)
+                reason[at] = self._resolver.reason_number(f"only for tos {int(tos[at]):#04x}")
+        reserved = meta >= _FIRST_RESERVED
         if reserved.any():
             for table, meaning in RESERVED_TABLES.items():
                 there = reserved & (meta >> np.uint64(16) == table)
@@ -267,6 +284,8 @@ class Ledger:
 
     def _initialise(self) -> None:
         size = self._rib.table.size
+        if size == self._initialised:
+            return
         if size > len(self.installed):
             self.installed, self._refused = grown(self.installed, size), grown(self._refused, size)
             self.state, self._reason = grown(self.state, size), grown(self._reason, size)

@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.core.keytable import KeyTable, Rows, distinct, grown, increases
-from rtagent.vector.keys import AF_INET6, Key, Keys
+from rtagent.vector.keys import AF_INET6, Key, Keys, Selection
 from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, Nexthop, NexthopGroup, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
 
-_ADDS = np.array([op != Op.REMOVE for op in range(len(Op) + 1)])
+_FEW = 16
+"""So many operations are applied sooner one by one."""
 
 
 class Entry(NamedTuple):
@@ -90,6 +91,9 @@ class Rib:
         rows = self.rows_of(delta.routes.keys)
         self._touched.append(rows)
         self._covers_changed |= bool((delta.routes.tos == TOS_LOCAL_TABLE).any())
+        if len(rows) <= _FEW and not generation:
+            self._apply_one_by_one(rows, delta)
+            return
         for turn in _turns(rows):
             self._apply_unique(rows[turn], delta, turn, generation)
 
@@ -188,6 +192,8 @@ class Rib:
 
     def _initialise(self) -> None:
         size = self.table.size
+        if size == self._initialised:
+            return
         if size > len(self.group):
             self.metric, self.group = grown(self.metric, size), grown(self.group, size)
             self.tos, self.protocol = grown(self.tos, size), grown(self.protocol, size)
@@ -197,38 +203,59 @@ class Rib:
         self.group[new], self._has_several[new], self._seen[new] = NO_GROUP, False, 0
         self._initialised = max(size, self._initialised)
 
-    def _apply_unique(self, rows: Rows, delta: RouteDelta, which: NDArray[np.intp], generation: int) -> None:
+    def _apply_unique(self, rows: Rows, delta: RouteDelta, which: Selection, generation: int) -> None:
         """Apply the operations at ``which``, no two of which are about one row."""
         routes, op = delta.routes, delta.op[which]
-        group, metric, tos = routes.group[which], routes.metric[which], routes.tos[which]
-        empty = self.group[rows] == NO_GROUP
+        metric, tos = routes.metric[which], routes.tos[which]
+        protocol, group = routes.protocol[which], routes.group[which]
+        held, removes = self.group[rows], op == Op.REMOVE
+        empty = held == NO_GROUP
         one = ~self._has_several[rows]
         same_rank = one & ~empty & (self.metric[rows] == metric) & (self.tos[rows] == tos)
-        first_seen = (op == Op.SEEN) & (self._seen[rows] != generation)
-        seen_again = (op == Op.SEEN) & ~first_seen
-        self._first_shown[rows[first_seen]] = group[first_seen]
-        same = same_rank & (self.group[rows] == group)
+        same = same_rank & (held == group)
+        known = same & (self.protocol[rows] == protocol)
+        seen_again = None
+        if generation:
+            first_seen, seen_again = self._note_seen(rows, op, group, generation)
+            known &= ~seen_again
 
-        known = same & (self.protocol[rows] == routes.protocol[which]) & ~seen_again
-        put = one & _ADDS[op] & (empty | known | (same_rank & ((op == Op.SET) | (op == Op.REPLACE)))) | first_seen
-        drop = (op == Op.REMOVE) & same
-        nothing = (op == Op.REMOVE) & empty & one
-        target, source = rows[put], which[put]
-        self.metric[target], self.tos[target] = routes.metric[source], routes.tos[source]
-        self.protocol[target], self.group[target] = routes.protocol[source], routes.group[source]
-        for row in target[self._has_several[target]].tolist():
-            del self.several[row]
-        self._has_several[target] = False
-        self._seen[rows[op == Op.SEEN]] = generation
+        put = one & ~removes & (empty | known | (same_rank & ((op == Op.SET) | (op == Op.REPLACE))))
+        if generation:
+            put |= first_seen
+        drop = removes & same
+        nothing = removes & empty & one
+        target = rows[put]
+        self.metric[target], self.tos[target] = metric[put], tos[put]
+        self.protocol[target], self.group[target] = protocol[put], group[put]
+        if generation:
+            for row in target[self._has_several[target]].tolist():
+                del self.several[row]
+            self._has_several[target] = False
         self.group[rows[drop]] = NO_GROUP
         for position in np.flatnonzero(~(put | drop | nothing)).tolist():
-            at = which[position]
-            entry = Entry(*(int(c[at]) for c in (routes.metric, routes.tos, routes.protocol, routes.group)))
+            entry = Entry(*(int(column[position]) for column in (metric, tos, protocol, group)))
             row = int(rows[position])
-            family = int(routes.keys.meta[at] >> np.uint64(8)) & 0xFF
-            again = seen_again[position] and entry.tos != TOS_LOCAL_TABLE
+            family = int(self.table.keys.meta[row] >> np.uint64(8)) & 0xFF
+            again = seen_again is not None and seen_again[position] and entry.tos != TOS_LOCAL_TABLE
             times = self._times_shown(row, entry, generation) if again else 1
             self._put(row, self._changed(self.entries(row), Op(op[position]), entry, family == AF_INET6, times))
+
+    def _note_seen(
+        self, rows: Rows, op: NDArray[np.uint8], group: NDArray[np.int32], generation: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which rows this dump shows for the first time, and which once more."""
+        seen = op == Op.SEEN
+        first_seen: NDArray[np.bool_] = seen & (self._seen[rows] != generation)
+        self._first_shown[rows[first_seen]] = group[first_seen]
+        self._seen[rows[seen]] = generation
+        return first_seen, seen & ~first_seen
+
+    def _apply_one_by_one(self, rows: Rows, delta: RouteDelta) -> None:
+        """Apply the operations of notifications, which may be about one row: for a few of them that is quicker."""
+        routes = delta.routes
+        columns = (rows, delta.op, routes.keys.family, routes.metric, routes.tos, routes.protocol, routes.group)
+        for row, op, family, *told in zip(*(column.tolist() for column in columns), strict=True):
+            self._put(row, self._changed(self.entries(row), Op(op), Entry(*told), family == AF_INET6, 1))
 
     def _times_shown(self, row: int, entry: Entry, generation: int) -> int:
         """Note that a dump shows an entry; return how often it has.
@@ -354,11 +381,10 @@ def _as_if_alive(group: NexthopGroup) -> NexthopGroup:
     return group._replace(nexthops=tuple(way._replace(flags=way.flags & ~NH_DEAD) for way in group.nexthops))
 
 
-def _turns(rows: Rows) -> list[NDArray[np.intp]]:
+def _turns(rows: Rows) -> list[Selection]:
     """Split a batch so that no two operations of a turn are about one row, and turns keep each row's order."""
-    ordered = rows if increases(rows) else np.sort(rows)
-    if increases(ordered):
-        return [np.arange(len(rows))]
+    if increases(rows) or increases(np.sort(rows)):
+        return [slice(None)]
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     first = np.ones(len(rows), bool)

@@ -374,17 +374,21 @@ class VapiClient:
             for row in np.flatnonzero(is_event).tolist():
                 self._take_event(frames.message(row))
             frames = frames.take(~is_event)
+        context = frames.context
         for question in list(self._questions):
             if not len(frames):
                 return
-            offset = frames.context - np.uint32(question.first)  # numbers wrap around
+            offset = context - np.uint32(question.first)  # numbers wrap around
             its = offset < question.contexts
-            if its.any():
+            if its.all():
+                question.take(frames, offset)
+                frames = frames.take(slice(0, 0))
+            elif its.any():
                 question.take(frames.take(its), offset[its])
-                if question.answered:
-                    self._questions.remove(question)
-                    self._unanswered -= question.contexts
-                frames = frames.take(~its)
+                frames, context = frames.take(~its), context[~its]
+            if question.answered:
+                self._questions.remove(question)
+                self._unanswered -= question.contexts
         if len(frames):
             raise MalformedMessage(f"message {int(frames.message_id[0])} answers nothing that was asked")
 

@@ -193,22 +193,21 @@ class VppFib:
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
         """Install the plan; rows of tables that VPP lacks, and labels, have their ground prepared first."""
+        is_label = plan.keys.family == AF_MPLS
+        retval = np.zeros(len(plan), np.int32)
+        if is_label.any() and not is_label.all():
+            for rows in (~is_label, is_label):
+                retval[rows] = await self.apply(Plan(plan.keys.take(rows), plan.entry[rows]))
+            return retval
         client = self._connected()
         keys, entry = _in_vpp(plan.keys), plan.entry
-        is_label = keys.family == AF_MPLS
-        routes, labels = np.flatnonzero(~is_label), np.flatnonzero(is_label)
-        of_routes, of_labels = np.zeros(len(routes), np.int32), np.zeros(len(labels), np.int32)
         async with self._in_order:
-            await self._make_tables(client, keys.take(routes[entry[routes] != NO_ENTRY]))
-            await self._labels.prepare(client, entry[labels])
-            answered = await self._write_routes(client, keys.take(routes), entry[routes], of_routes)
-            answered += await self._labels.write(client, keys.take(labels), entry[labels], of_labels, self._sources.own)
+            write = self._write_labels if is_label.any() else self._write_routes
+            answered = await write(client, keys, entry, retval)
         if answered:
             await asyncio.wait(answered)
         for each in answered:
             each.result()
-        retval = np.empty(len(plan), np.int32)
-        retval[routes], retval[labels] = of_routes, of_labels
         homeless = retval == NO_SUCH_FIB
         if homeless.any():
             retval[homeless & (entry == NO_ENTRY)] = 0  # the row went with its table
@@ -363,8 +362,8 @@ class VppFib:
         moved = FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
         return with_attached_hosts(moved, self.entries, self._paths.encaps)
 
-    async def _make_tables(self, client: VapiClient, keys: Keys) -> None:
-        left = keys.meta >> _BYTE
+    async def _make_tables(self, client: VapiClient, keys: Keys, entry: NDArray[np.int32]) -> None:
+        left = keys.meta[entry != NO_ENTRY] >> _BYTE
         while len(left):  # there are few
             number = int(left[0])
             left = left[left != number]
@@ -373,9 +372,16 @@ class VppFib:
                 await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
                 self._tables.add((family, table))
 
+    async def _write_labels(
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+    ) -> list[asyncio.Future[None]]:
+        await self._labels.prepare(client, entry)
+        return await self._labels.write(client, keys, entry, retval, self._sources.own)
+
     async def _write_routes(
         self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
     ) -> list[asyncio.Future[None]]:
+        await self._make_tables(client, keys, entry)
         if has_bulk(client):
             return await write_bulk(client, keys, entry, retval, self._paths, self._sources.own)
         answered = []

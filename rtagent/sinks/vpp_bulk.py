@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import VapiClient
 from rtagent.vector.fib import FibVector
-from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Keys
+from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Keys, Selection
 from rtagent.wire.vapi.bulk import (
     END,
     FibSlice,
@@ -46,12 +46,16 @@ async def write_bulk(
     answered = []
     families = keys.family
     for family in (AF_INET, AF_INET6, AF_MPLS):
-        rows = np.flatnonzero(families == family)
-        if not len(rows):
-            continue
-        step = rows_per_message(entry[rows], family, paths, _ROWS)
-        for start in range(0, len(rows), step):
-            answered.append(await _send(client, keys, entry, rows[start : start + step], retval, family, paths, source))
+        here = families == family
+        if here.all():
+            step = rows_per_message(entry, family, paths, _ROWS)
+            parts: list[Selection] = [slice(start, start + step) for start in range(0, len(keys), step)]
+        else:
+            rows = np.flatnonzero(here)
+            step = rows_per_message(entry[rows], family, paths, _ROWS)
+            parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+        for part in parts:
+            answered.append(await _send(client, keys, entry, part, retval, family, paths, source))
     return answered
 
 
@@ -72,7 +76,7 @@ async def read_slices(client: VapiClient, family: int, source: int, paths: PathL
 
 
 async def _send(
-    client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: NDArray[np.intp], retval: NDArray[np.int32],
+    client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: Selection, retval: NDArray[np.int32],
     family: int, paths: PathLists, source: int,
 ) -> asyncio.Future[None]:  # fmt: skip
     def encode(context: int) -> NDArray[np.uint8]:
@@ -83,7 +87,7 @@ async def _send(
         )  # fmt: skip
 
     def decode(frames: Frames, _: NDArray[np.uint32]) -> None:
-        retval[rows] = decode_apply_reply(frames.message(0), len(rows))
+        retval[rows] = decode_apply_reply(frames.message(0), len(retval[rows]))
 
     return await client.send(1, "fibbulk_apply_reply", encode, decode)
 

@@ -21,7 +21,7 @@ from rtagent.transport.netns import visiting
 _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK, _NETLINK_ADD_MEMBERSHIP = 11, 12, 1
 _SOL_NETLINK = 270
 _SO_RCVBUFFORCE = 33
-_MSG_TRUNC = 0x20
+_MSG_TRUNC = np.uint64(0x20)
 _HEAD_BYTES = 256
 _MMSGHDR = np.dtype(
     [
@@ -90,6 +90,8 @@ class NetlinkSocket:
         self._headers = np.zeros(slots, _MMSGHDR)
         self._headers["iov"] = self._iovecs.ctypes.data + number * self._iovecs[0].nbytes
         self._headers["iov_len"] = 2
+        self._received_flags, self._received_bytes = self._headers["flags"], self._headers["length"]
+        self._vectors = ctypes.c_void_p(self._headers.ctypes.data)
 
     def fileno(self) -> int:
         """Return the file descriptor."""
@@ -101,9 +103,7 @@ class NetlinkSocket:
 
     def receive(self) -> Datagrams | None:
         """Return what is queued, up to all slots, None where nothing is. Raises Overflow."""
-        count = _libc.recvmmsg(
-            self._socket.fileno(), ctypes.c_void_p(self._headers.ctypes.data), self.slots, socket.MSG_DONTWAIT, None
-        )
+        count = _libc.recvmmsg(self._socket.fileno(), self._vectors, self.slots, socket.MSG_DONTWAIT, None)
         if count < 0:
             number = ctypes.get_errno()
             if number in (errno.EAGAIN, errno.EINTR):
@@ -111,15 +111,19 @@ class NetlinkSocket:
             if number == errno.ENOBUFS:
                 raise Overflow
             raise OSError(number, os.strerror(number))
-        received = self._headers[:count]
-        truncated = bool((received["flags"] & np.uint64(_MSG_TRUNC)).any())
-        lengths = np.minimum(received["length"], self._slot_bytes)
-        long = np.flatnonzero(lengths > _HEAD_BYTES)
-        starts = self._heads[:count].copy()
+        truncated = bool((self._received_flags[:count] & _MSG_TRUNC).any())
+        lengths = np.minimum(self._received_bytes[:count], self._slot_bytes)
+        starts = self._heads[:count]
+        if lengths.max() > _HEAD_BYTES:
+            starts = self._continued(starts.copy(), np.flatnonzero(lengths > _HEAD_BYTES))
+        return Datagrams(self._buffer, starts.tolist(), lengths.tolist(), truncated)
+
+    def _continued(self, starts: NDArray[np.int64], long: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Have the datagrams that are longer than their heads start in their slots."""
         starts[long] = self._slots[long]
         for head, slot in zip(self._heads[long].tolist(), self._slots[long].tolist(), strict=True):
             self._buffer[slot : slot + _HEAD_BYTES] = self._buffer[head : head + _HEAD_BYTES]
-        return Datagrams(self._buffer, starts.tolist(), lengths.tolist(), truncated)
+        return starts
 
     async def readable(self) -> None:
         """Return when there is something to receive."""

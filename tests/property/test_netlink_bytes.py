@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtagent.vector.nexthops import NexthopGroups
+from rtagent.wire.netlink.routes import RouteDecoder
 from rtagent.wire.netlink.session import NetlinkSession
 from tests.unit.test_netlink_session import GOOD, LINK, ROUTES, ROWS
 from tests.wire import message, receive, routes
@@ -60,6 +61,49 @@ def test_ten_thousand_mutated_messages_do_no_harm(part):
         good = [row for row in routes(received, groups) if row[1:] == ROUTES[next(iter(ROUTES))][1][1:]]
         assert len(good) >= 2
         assert all(str(error) for error in received.malformed)
+
+
+def elsewhere(data: bytes, chance: random.Random) -> bytes:
+    """Return the message for another destination, where it tells the table and then that, as the kernel does."""
+    size, kind = struct.unpack_from("<HH", data, 36) if len(data) > 40 else (0, 0)
+    if kind != 1 or size not in (8, 20):
+        return data
+    return data[:40] + chance.randbytes(size - 4) + data[36 + size :]
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_what_was_decoded_before_makes_no_difference(part):
+    chance = random.Random(part)
+    groups = NexthopGroups()
+    warm = NetlinkSession(groups)
+    for _ in range(400):
+        told = [elsewhere(chance.choice(MESSAGES), chance) for _ in range(chance.randrange(1, 4))]
+        if chance.random() < 0.5:
+            told.append(elsewhere(mutated(chance), chance))
+        fresh = NexthopGroups()
+        expected = receive(*told, session=NetlinkSession(fresh))
+        for _ in range(2):
+            received = receive(*told, session=warm)
+            assert routes(received, groups) == routes(expected, fresh)
+            assert received.batch.changes == expected.batch.changes
+            assert (received.messages, received.done) == (expected.messages, expected.done)
+            assert [*map(str, received.malformed)] == [*map(str, expected.malformed)]
+
+
+def test_routes_of_few_shapes_are_recalled_from_their_second_time_on(monkeypatch):
+    groups = NexthopGroups()
+    session = NetlinkSession(groups)
+    told = [bytes.fromhex(data) for data, row in ROUTES.values() if row[1] not in ("ff00::/8", "fe80::/64")]
+    chance = random.Random(1)
+    receive(*told, session=session)
+    monkeypatch.setattr(RouteDecoder, "decode", None)
+    again = [
+        elsewhere(each, chance) if each[16] == 2 else each
+        for each in told
+        if struct.unpack_from("<H", each, 38)[0] == 1
+    ]
+    assert len(again) > 5
+    assert len(routes(receive(*again, session=session), groups)) == len(again)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5), st.booleans())

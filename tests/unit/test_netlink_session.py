@@ -160,13 +160,15 @@ def test_a_rule_is_told_apart_by_all_that_it_selects():
     assert change == Change(Rule(AF_INET, 500, 1, 100, "from 10.0.0.0/8"))
 
 
+SOURCE_SPECIFIC = bytes.fromhex(
+    "9c00000018000006010a066b174900000a304000fe0300010000000008000f00fe0000001400010020010db8000e000000000000000000"
+    "001400020020010db8000a0000000000000000000008000600000400001400050020010db80000000000000000000000020800040003000000"
+    "24000c0000000000000000000000000000000000000000000000000000000000000000000500140000000000"
+)
+
+
 def test_a_source_specific_route_is_unsupported():
-    data = (
-        "9c00000018000006010a066b174900000a304000fe0300010000000008000f00fe0000001400010020010db8000e000000000000000000"
-        "001400020020010db8000a0000000000000000000008000600000400001400050020010db80000000000000000000000020800040003000000"
-        "24000c0000000000000000000000000000000000000000000000000000000000000000000500140000000000"
-    )
-    received = receive(bytes.fromhex(data))
+    received = receive(SOURCE_SPECIFIC)
     assert len(received.batch.routes) == 0
     assert received.batch.changes == (
         Change(UnsupportedRoute(
@@ -174,6 +176,12 @@ def test_a_source_specific_route_is_unsupported():
             "source-specific routes have no counterpart",
         )),
     )  # fmt: skip
+
+
+def test_what_is_unsupported_keeps_its_order_whatever_its_message():
+    removed = SOURCE_SPECIFIC[:4] + bytes([DELROUTE]) + SOURCE_SPECIFIC[5:]
+    received = receive(removed, SOURCE_SPECIFIC, removed)
+    assert [True, False, True] == [change.gone for change in received.batch.changes]
 
 
 def test_messages_keep_their_order_whatever_their_shapes():

@@ -18,8 +18,9 @@ before an equal one    CREATE              IPv4; IPv6: a further nexthop or devi
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,20 +38,30 @@ from rtagent.wire.netlink.nexthops import nexthop_group
 Words = NDArray[np.uint32]
 Positions = NDArray[np.int64]
 
+FEW = 64
+"""So many notifications are sooner compared with those that were met before."""
+_MOST_RECALLED = 4096
+_DST = 40
+"""Where the destination is in a message that tells the table and then that: nlmsghdr, rtmsg, RTA_TABLE, a header."""
+_TABLE_AND_DST = struct.Struct("<HH4xHH")
+_FIRST_SPECIAL_INET6 = 0xFE << 120
+"""Link-local and multicast destinations are further up, and not decoded as others are."""
 _HEADER_BYTES = 28
 """nlmsghdr (16) and rtmsg (12)."""
 _FAMILY_WORD, _TABLE_WORD, _FLAGS_WORD = 4, 5, 6
+_FLAGS_BYTE = 7
+"""Of nlmsghdr: the upper half of its flags, in which NLM_F_REPLACE to NLM_F_APPEND are."""
+_LENGTH_BYTE, _SOURCE_BYTE, _TOS_BYTE, _PROTOCOL_BYTE, _KIND_BYTE = 17, 18, 19, 21, 23
+"""Of rtmsg: rtm_dst_len, rtm_src_len, rtm_tos, rtm_protocol, rtm_type (linux/rtnetlink.h)."""
 _DST_BYTES = {AF_INET: 4, AF_INET6: 16, AF_MPLS: 4}
 _NEXTHOP_ATTRIBUTES = {
     nl.RTA_OIF, nl.RTA_GATEWAY, nl.RTA_VIA, nl.RTA_MULTIPATH, nl.RTA_NEWDST, nl.RTA_ENCAP_TYPE, nl.RTA_ENCAP,
     nl.RTA_NH_ID,
 }  # fmt: skip
-_TYPE_BITS = np.uint32(0xFF000000)
-_NEXTHOP_FLAGS = np.uint32(0x5)
-_NEXTHOP_WORDS = 2
-"""What says what a route does besides the attributes: its type and its flags, a word each."""
+_NEXTHOP_WORDS = {_TABLE_WORD: 0xFF000000, _FLAGS_WORD: 0x5}
+"""What says what a route does besides the attributes, and which bits of it: its type and its flags, a word each."""
+_MOST_BITS = {AF_INET: 32, AF_INET6: 128, AF_MPLS: 20}
 _CHANGE_SHIFT, _CHANGE_MASK = 8, 0xF
-"""Where NLM_F_REPLACE to NLM_F_APPEND are."""
 
 
 def _operation(flags: int, family: int) -> Op:
@@ -78,17 +89,37 @@ class _Shape:
     """Where the fields of one shape of message are: word columns, and the cache of its nexthop bytes."""
 
     family: int
-    headers: NDArray[np.intp]
-    """Columns that hold attribute headers: they must be equal in all messages of the shape."""
+    marks: NDArray[np.intp]
+    """Columns by which the shape is known: the family, and the headers of the attributes."""
+    mark_bits: Words
+    marked: Words
+    """What those bits of them are."""
     spans: dict[int, tuple[int, int]]
     nexthop_columns: NDArray[np.intp]
+    """Columns that say what a route does, and ..."""
+    nexthop_bits: Words
+    """... which bits of them do."""
     groups: KnownRows
     """The group that each run of nexthop bytes stands for."""
+
+    def alike(self, rows: Words) -> NDArray[np.bool_]:
+        """Return whether each word by which the shape is known is as it should be (bool[rows, marks])."""
+        alike: NDArray[np.bool_] = (rows[:, self.marks] & self.mark_bits) == self.marked
+        return alike
 
     def column(self, attribute: int) -> int | None:
         """Return the first word of an attribute's value, None where the shape lacks it."""
         span = self.spans.get(attribute)
         return None if span is None else span[0] // 4
+
+
+class _Recalled(NamedTuple):
+    """What a message says besides its destination."""
+
+    bytes: int
+    """How long the destination is."""
+    route: tuple[int, ...]
+    """meta, metric, tos, protocol, group, operation."""
 
 
 class DecodedRoutes(NamedTuple):
@@ -105,42 +136,90 @@ class RouteDecoder:
     def __init__(self, groups: NexthopGroups) -> None:
         self._groups = groups
         self._shapes: dict[bytes, _Shape] = {}
+        self._last: dict[int, _Shape] = {}
+        """The shape that a message of a length had last: the next one has it, too, nearly always."""
+        self._recalled: dict[bytes, _Recalled] = {}
+        """By the bytes of a message without its destination."""
 
     def forget(self) -> None:
         """Drop the cache: group ids that it knows may have been freed."""
         self._shapes.clear()
+        self._last.clear()
+        self._recalled.clear()
 
-    def decode(self, buffer: NDArray[np.uint8], offsets: Positions, *, dump: bool) -> DecodedRoutes:
-        """Decode the messages at ``offsets`` (multiples of 4, within the buffer, lengths checked)."""
-        words = buffer[: len(buffer) & ~3].view("<u4")
-        starts = offsets >> 2
-        lengths = words[starts]
-        kinds = lengths.astype(np.int64) << 16 | (words[starts + 1] & np.uint32(0xFFFF))
+    def recall(self, data: memoryview, starts: list[int], lengths: list[int]) -> RouteDelta | None:
+        """Decode notifications that differ from earlier ones in nothing but their destinations; None if one does not.
+
+        For a few of them that is many times quicker.
+        """
+        told: list[tuple[int, ...]] = []
+        for start, length in zip(starts, lengths, strict=True):
+            known = self._recalled.get(_without_destination(data, start, length)) if length > _DST else None
+            if known is None:
+                return None
+            destination = int.from_bytes(data[start + _DST : start + _DST + known.bytes], "big")
+            if known.bytes == _DST_BYTES[AF_INET]:
+                told.append((destination << 32, 0, *known.route))
+            elif destination < _FIRST_SPECIAL_INET6:
+                told.append((destination >> 64, destination & 0xFFFFFFFFFFFFFFFF, *known.route))
+            else:
+                return None
+        hi, lo, meta, metric, tos, protocol, group, op = zip(*told, strict=True)
+        keys = Keys(np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(meta, np.uint64))
+        routes = RouteVector(
+            keys, np.array(metric, np.uint32), np.array(tos, np.uint8), np.array(protocol, np.uint8),
+            np.array(group, np.int32),
+        )  # fmt: skip
+        return RouteDelta(routes, np.array(op, np.uint8))
+
+    def remember(self, data: memoryview, starts: list[int], lengths: list[int], delta: RouteDelta) -> None:
+        """Note what notifications, a route and a datagram each, say besides their destinations."""
+        if len(self._recalled) > _MOST_RECALLED:
+            self._recalled.clear()
+        routes = delta.routes
+        columns = (routes.keys.meta, routes.metric, routes.tos, routes.protocol, routes.group, delta.op)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for start, length, route in zip(starts, lengths, rows, strict=True):
+            family = data[start + 4 * _FAMILY_WORD]
+            size = _DST_BYTES[family]
+            heads = _TABLE_AND_DST.unpack_from(data, start + _HEADER_BYTES) if length >= _DST + size else ()
+            if family != AF_MPLS and heads == (8, nl.RTA_TABLE, 4 + size, nl.RTA_DST):
+                self._recalled[_without_destination(data, start, length)] = _Recalled(size, route)
+
+    def decode(
+        self, buffer: NDArray[np.uint8], offsets: Positions, lengths_types: NDArray[np.uint64], *, dump: bool
+    ) -> DecodedRoutes:
+        """Decode the messages at ``offsets`` (multiples of 4, within the buffer, lengths checked).
+
+        ``lengths_types`` are their lengths, and from bit 32 on their types.
+        """
         parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]] = []
-        changes: list[Change] = []
+        changes: list[tuple[int, Change]] = []
         malformed: list[MalformedMessage] = []
-        distinct = kinds[:1] if (kinds == kinds[:1]).all() else np.unique(kinds)
-        for kind in distinct.tolist():
-            which = np.flatnonzero(kinds == kind)
-            matrix = _gather(buffer, offsets[which], kind >> 16)
+        for kind in set(lengths_types.tolist()):
+            length, message_type = kind & 0xFFFFFFFF, kind >> 32
+            which = np.flatnonzero(lengths_types == kind)
+            matrix = _gather(buffer, offsets[which], length)
             if matrix is None:
-                malformed.append(MalformedMessage(f"route message of {kind >> 16} bytes"))
+                malformed.append(MalformedMessage(f"route message of {length} bytes"))
                 continue
+            shape = self._last.get(length)
             while len(which):
-                try:
-                    shape = self._shape_of(matrix[0])
-                except MalformedMessage as error:
-                    malformed.append(error)
-                    which, matrix = which[1:], matrix[1:]
+                if shape is None or not (marks := shape.alike(matrix))[0].all():
+                    try:
+                        shape = self._last[length] = self._shape_of(matrix[0])
+                    except MalformedMessage as error:
+                        malformed.append(error)
+                        which, matrix = which[1:], matrix[1:]
                     continue
-                alike = (matrix[:, _FAMILY_WORD] & 0xFF) == shape.family
-                alike &= (matrix[:, shape.headers] == matrix[0, shape.headers]).all(1)
-                everything = bool(alike.all())
-                rows = matrix if everything else matrix[alike]
-                at = which if everything else which[alike]
-                self._decode_shape(shape, rows, at, kind & 0xFFFF, dump, parts, changes, malformed)
-                which, matrix = (which[:0], matrix) if everything else (which[~alike], matrix[~alike])
-        return DecodedRoutes(_in_order(parts), changes, malformed)
+                if marks.all():
+                    self._decode_shape(shape, matrix, which, message_type, dump, parts, changes, malformed)
+                    break
+                alike = marks.all(1)
+                self._decode_shape(shape, matrix[alike], which[alike], message_type, dump, parts, changes, malformed)
+                which, matrix, shape = which[~alike], matrix[~alike], None
+        changes.sort(key=lambda told: told[0])
+        return DecodedRoutes(_in_order(parts), [change for _, change in changes], malformed)
 
     def _shape_of(self, row: Words) -> _Shape:
         data = row.tobytes()
@@ -164,9 +243,13 @@ class RouteDecoder:
                 if kind in _NEXTHOP_ATTRIBUTES or (kind == nl.RTA_PREFSRC and family == AF_INET)
                 for column in range(start // 4, (end + 3) // 4)
             ]
-            known = KnownRows(_NEXTHOP_WORDS + len(columns))
-            shape = _Shape(family, np.array(headers, np.intp), by_type, np.array(columns, np.intp), known)
-            self._shapes[signature] = shape
+            marks = np.array([_FAMILY_WORD, *headers], np.intp)
+            mark_bits = np.array([0xFF, *[0xFFFFFFFF] * len(headers)], np.uint32)
+            bits = np.array([*_NEXTHOP_WORDS.values(), *[0xFFFFFFFF] * len(columns)], np.uint32)
+            shape = self._shapes[signature] = _Shape(
+                family, marks, mark_bits, row[marks] & mark_bits, by_type,
+                np.array([*_NEXTHOP_WORDS, *columns], np.intp), bits, KnownRows(len(bits)),
+            )  # fmt: skip
         return shape
 
     def _decode_shape(
@@ -177,16 +260,16 @@ class RouteDecoder:
         message_type: int,
         dump: bool,
         parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]],
-        changes: list[Change],
+        changes: list[tuple[int, Change]],
         malformed: list[MalformedMessage],
     ) -> None:
+        """Decode messages of one shape, which are those at ``at`` of the batch."""
         if shape.family not in _DST_BYTES:
             return  # RTNL_FAMILY_IPMR and its like: multicast caches are no routes of ours
-        header, owner = rows[:, _FAMILY_WORD], rows[:, _TABLE_WORD]
-        length, source_length, tos = (header >> 8) & 0xFF, (header >> 16) & 0xFF, header >> 24
-        protocol, kind = (owner >> 8) & 0xFF, owner >> 24
+        octets = np.ascontiguousarray(rows).view(np.uint8)
+        length, tos, kind = octets[:, _LENGTH_BYTE], octets[:, _TOS_BYTE], octets[:, _KIND_BYTE]
         table_column = shape.column(nl.RTA_TABLE)
-        table = rows[:, table_column] if table_column is not None else owner & 0xFF
+        table = rows[:, table_column] if table_column is not None else rows[:, _TABLE_WORD] & 0xFF
         hi, lo = _destination(shape, rows)
 
         kept = _KNOWN_KINDS[kind]
@@ -196,45 +279,44 @@ class RouteDecoder:
             multicast = (hi >> np.uint64(56)) == 0xFF
             kept &= ~(multicast & (length >= 8))
             if not dump:
-                changes.extend(_inet6_links(shape, rows[multicast & (length == 8)], message_type))
+                told = multicast & (length == 8)
+                changes.extend(zip(at[told].tolist(), _inet6_links(shape, rows[told], message_type), strict=False))
         if shape.family == AF_MPLS:
             table = np.zeros_like(table)
             length = np.full_like(length, 20)
-        else:
-            of_local_table = table == TABLE_LOCAL
+        elif (of_local_table := table == TABLE_LOCAL).any():
             table = np.where(of_local_table, np.uint32(TABLE_MAIN), table)
-            tos = np.where(of_local_table & (tos == 0), np.uint32(TOS_LOCAL_TABLE), tos)
-        too_long = length > {AF_INET: 32, AF_INET6: 128, AF_MPLS: 20}[shape.family]
+            tos = np.where(of_local_table & (tos == 0), np.uint8(TOS_LOCAL_TABLE), tos)
+        too_long = length > _MOST_BITS[shape.family]
         if too_long.any():
             malformed.extend(MalformedMessage("a prefix longer than its address") for _ in range(int(too_long.sum())))
             kept &= ~too_long
-        meta = table.astype(np.uint64) << np.uint64(16) | np.uint64(shape.family << 8) | length.astype(np.uint64)
+        meta = table.astype(np.uint64)
+        meta <<= np.uint64(16)
+        meta |= length
+        meta |= np.uint64(shape.family << 8)
         keys = Keys(hi, lo, meta)
-        sourced = kept & (source_length > 0)
-        for row in np.flatnonzero(sourced).tolist():
-            changes.append(_source_specific(keys.row(row), shape, rows[row], message_type))
-        kept &= ~sourced
+        if octets[:, _SOURCE_BYTE].any():
+            sourced = kept & (octets[:, _SOURCE_BYTE] > 0)
+            for row in np.flatnonzero(sourced).tolist():
+                changes.append((int(at[row]), _source_specific(keys.row(row), shape, rows[row], message_type)))
+            kept &= ~sourced
         group = self._group_ids(shape, rows, kept, malformed)
-        kept &= group >= 0
-        if not kept.any():
-            return
+        kept = group >= 0
         metric_column = shape.column(nl.RTA_PRIORITY)
-        metric = rows[:, metric_column] if metric_column is not None else np.zeros(len(rows), np.uint32)
-        routes = RouteVector(keys, np.ascontiguousarray(metric), tos.astype(np.uint8), protocol.astype(np.uint8), group)
-        operation = _operations(rows[:, 1] >> 16, message_type, shape.family, dump)
+        metric = rows[:, metric_column].copy() if metric_column is not None else np.zeros(len(rows), np.uint32)
+        routes = RouteVector(keys, metric, tos.copy(), octets[:, _PROTOCOL_BYTE].copy(), group)
+        operation = _operations(octets[:, _FLAGS_BYTE], message_type, shape.family, dump)
         if kept.all():
             parts.append((at, routes, operation))
-        else:
+        elif kept.any():
             parts.append((at[kept], routes.take(kept), operation[kept]))
 
     def _group_ids(
         self, shape: _Shape, rows: Words, kept: NDArray[np.bool_], malformed: list[MalformedMessage]
     ) -> NDArray[np.int32]:
         """Return the group id of each kept row, -1 where its nexthops are malformed or it is not kept."""
-        relevant = np.empty((len(rows), _NEXTHOP_WORDS + len(shape.nexthop_columns)), np.uint32)
-        relevant[:, 0] = rows[:, _TABLE_WORD] & _TYPE_BITS
-        relevant[:, 1] = rows[:, _FLAGS_WORD] & _NEXTHOP_FLAGS
-        relevant[:, _NEXTHOP_WORDS:] = rows[:, shape.nexthop_columns]
+        relevant = rows[:, shape.nexthop_columns] & shape.nexthop_bits
         ids = shape.groups.find(relevant)
         for row in np.flatnonzero((ids == UNKNOWN) & kept).tolist():
             known = shape.groups.get(relevant[row])
@@ -254,6 +336,16 @@ class RouteDecoder:
             ids[row] = known
         ids[~kept] = -1
         return ids
+
+
+def _without_destination(data: memoryview, start: int, length: int) -> bytes:
+    """Return what tells a message from others, be they for another destination: not who asked for it, nor when.
+
+    The kernel tells the table, then the destination (fib_dump_info in net/ipv4, rt6_fill_node in net/ipv6). Its header
+    says how long it is, and so where the message goes on; the length of the datagram is that of the message.
+    """
+    end = start + _DST + (16 if data[start + 4 * _FAMILY_WORD] == AF_INET6 else 4)
+    return bytes(data[start : start + 8]) + data[start + 16 : start + _DST] + data[end : start + length]
 
 
 def _gather(buffer: NDArray[np.uint8], offsets: Positions, length: int) -> Words | None:
@@ -280,12 +372,12 @@ def _destination(shape: _Shape, rows: Words) -> tuple[NDArray[np.uint64], NDArra
     return numbers[:, 0] << shift, zeros
 
 
-def _operations(flags: NDArray[np.integer[Any]], message_type: int, family: int, dump: bool) -> NDArray[np.uint8]:
+def _operations(flags: NDArray[np.uint8], message_type: int, family: int, dump: bool) -> NDArray[np.uint8]:
     if message_type == nl.RTM_DELROUTE:
         return np.full(len(flags), Op.REMOVE, np.uint8)
     if dump:
         return np.full(len(flags), Op.SEEN, np.uint8)
-    operations: NDArray[np.uint8] = _OPERATIONS[family][(flags >> _CHANGE_SHIFT) & _CHANGE_MASK]
+    operations: NDArray[np.uint8] = _OPERATIONS[family][flags & _CHANGE_MASK]
     return operations
 
 

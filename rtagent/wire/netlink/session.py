@@ -13,11 +13,12 @@ from rtagent.vector.nexthops import NexthopGroups
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import attributes
-from rtagent.wire.netlink.routes import RouteDecoder
+from rtagent.wire.netlink.routes import FEW, RouteDecoder
 from rtagent.wire.netlink.rows import ROW_MESSAGES, decode_row
 
 _HEADER_BYTES = 16
 """struct nlmsghdr."""
+_LENGTH_AND_TYPE = np.uint64(0xFFFF_FFFFFFFF)
 _EQUAL_BEFORE_RUN = 4
 """So many messages of one length in a row, and those that follow are looked for all at once."""
 
@@ -58,15 +59,21 @@ class NetlinkSession:
         ``dump`` says that they answer a dump request; a malformed message is reported and passed over.
         """
         data = buffer.data
+        if not dump and len(starts) <= FEW:
+            recalled = self._routes.recall(data, starts, lengths)
+            if recalled is not None:
+                return Received(KernelBatch(recalled, ()), len(starts))
         at, malformed = _messages(buffer, starts, lengths)
-        words = buffer[: len(buffer) & ~3].view("<u4")
-        types_flags = words[(at >> 2) + 1] if len(at) else np.empty(0, np.uint32)
-        types = types_flags & np.uint32(0xFFFF)
-        interrupted = bool((types_flags >> 16 & nl.NLM_F_DUMP_INTR).any()) if dump else False
-        is_route = (types == nl.RTM_NEWROUTE) | (types == nl.RTM_DELROUTE)
+        heads = _pairs_of_words(buffer)[at >> 2]  # length, type and flags
+        types_flags = heads >> np.uint64(32)
+        types = types_flags & np.uint64(0xFFFF)
+        interrupted = bool((types_flags >> np.uint64(16) & np.uint64(nl.NLM_F_DUMP_INTR)).any()) if dump else False
+        is_route = types & np.uint64(0xFFFE) == nl.RTM_NEWROUTE  # RTM_DELROUTE is one more
+        of_routes, heads_of_routes = at, heads
         changes: list[Change] = []
         done, error = False, None
         if not is_route.all():
+            of_routes, heads_of_routes = at[is_route], heads[is_route]
             for offset, message_type in zip(at[~is_route].tolist(), types[~is_route].tolist(), strict=True):
                 (length,) = struct.unpack_from("<I", data, offset)
                 body = bytes(data[offset + 16 : offset + length])
@@ -85,7 +92,9 @@ class NetlinkSession:
                     error = _error(int(types_flags[np.searchsorted(at, offset)]) >> 16, body) or error
                 elif message_type == nl.NLMSG_OVERRUN:
                     interrupted = True
-        routes = self._routes.decode(buffer, at[is_route], dump=dump)
+        routes = self._routes.decode(buffer, of_routes, heads_of_routes & _LENGTH_AND_TYPE, dump=dump)
+        if not dump and len(routes.delta) == len(starts) <= FEW and starts == at.tolist():
+            self._routes.remember(data, starts, lengths, routes.delta)
         return Received(
             KernelBatch(routes.delta, (*changes, *routes.changes)),
             len(at),
@@ -94,6 +103,11 @@ class NetlinkSession:
             error,
             (*malformed, *routes.malformed),
         )
+
+
+def _pairs_of_words(buffer: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return each word of a buffer with the one after it as the upper half."""
+    return np.ndarray((max(0, len(buffer) // 4 - 1),), "<u8", buffer, strides=(4,))
 
 
 def _messages(
@@ -106,9 +120,10 @@ def _messages(
     """
     words = buffer[: len(buffer) & ~3].view("<u4")
     start, size = np.array(starts, np.int64), np.array(lengths, np.int64)
-    if (size >= _HEADER_BYTES).all():
+    if len(size) and size.min() >= _HEADER_BYTES:
         first = words[start >> 2]
-        if ((first >= _HEADER_BYTES) & (first <= size) & (first > size - _HEADER_BYTES)).all():
+        left = size - first
+        if left.min() >= 0 and left.max() < _HEADER_BYTES <= first.min():
             return start, []
     parts: list[NDArray[np.int64]] = []
     malformed: list[MalformedMessage] = []

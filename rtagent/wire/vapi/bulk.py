@@ -8,6 +8,8 @@ holds is told by fibbulk.api; the CRCs of ``definitions`` hold us to it. Keys ca
 
 from __future__ import annotations
 
+import struct
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +29,12 @@ END = 0xFFFFFFFF
 """The cursor behind the last slice."""
 
 _REMOVE = 0xFFFFFFFF
+_FEW = 64
+"""So many rows are looked at sooner one by one."""
 _HIDDEN, _BOTTOM = 1, 2
 
-_APPLY = np.dtype(
-    [*FRAME_FIELDS, *REQUEST_FIELDS, ("family", "u1"), ("source", "u1"), ("n_lists", ">u4"), ("n_rows", ">u4"),
-     ("n_bytes", ">u4")]
-)  # fmt: skip
+_APPLY = struct.Struct(">QIIHIIBBIII")
+"""Frame (queue, size, mark); message_id, client_index, context; family, source, n_lists, n_rows, n_bytes."""
 _APPLY_REPLY = np.dtype([("message_id", ">u2"), ("context", ">u4"), ("retval", ">i4"), ("n_refused", ">u4")])
 _REFUSED = np.dtype([("row", ">u4"), ("retval", ">i4")])
 _READ = np.dtype(
@@ -77,10 +79,10 @@ def encode_apply(
 ) -> NDArray[np.uint8]:  # fmt: skip
     """Return the framed message that gives each key, all of one family, its entry or removes it (NO_ENTRY)."""
     lists, which = _lists(entry, family, paths)
-    ends = np.cumsum([len(packed) // PATH_BYTES for packed in lists], dtype=np.int64)
+    ends = list(accumulate(len(packed) // PATH_BYTES for packed in lists))
     body = b"".join(
         (
-            ends.astype(">u4").tobytes(),
+            struct.pack(f">{len(ends)}I", *ends),
             *lists,
             keys.table.astype(">u4").tobytes(),
             which.astype(">u4").tobytes(),
@@ -89,12 +91,11 @@ def encode_apply(
             payloads(entry, paths.entries).tobytes() if family == AF_MPLS else b"",
         )
     )
-    head = np.zeros(1, _APPLY)
-    head["size"] = _APPLY.itemsize - FRAME_BYTES + len(body)
-    head["message_id"], head["client_index"], head["context"] = message_id, client_index, context
-    head["family"], head["source"] = PROTO[family], source
-    head["n_lists"], head["n_rows"], head["n_bytes"] = len(lists), len(keys), len(body)
-    return np.frombuffer(head.tobytes() + body, np.uint8)
+    size = _APPLY.size - FRAME_BYTES + len(body)
+    head = _APPLY.pack(
+        0, size, 0, message_id, client_index, context, PROTO[family], source, len(lists), len(keys), len(body)
+    )
+    return np.frombuffer(head + body, np.uint8)
 
 
 def decode_apply_reply(message: bytes, rows: int) -> NDArray[np.int32]:
@@ -103,6 +104,8 @@ def decode_apply_reply(message: bytes, rows: int) -> NDArray[np.int32]:
     if len(message) != _APPLY_REPLY.itemsize + int(head["n_refused"]) * _REFUSED.itemsize:
         raise MalformedMessage(f"fibbulk_apply_reply of {len(message)} bytes with {head['n_refused']} rows")
     retval = np.full(rows, head["retval"], np.int32)
+    if not head["n_refused"] and head["retval"] <= 0:
+        return retval
     refused = np.frombuffer(message, _REFUSED, offset=_APPLY_REPLY.itemsize)
     if len(refused) and int(refused["row"].max()) >= rows:
         raise MalformedMessage(f"fibbulk_apply_reply refuses row {refused['row'].max()} of {rows}")
@@ -176,6 +179,11 @@ def _marked(lists: list[bytes]) -> NDArray[np.bool_]:
 
 def _lists(entry: NDArray[np.int32], family: int, paths: PathLists) -> tuple[list[bytes], NDArray[np.uint32]]:
     """Return the distinct path lists and which one each row has."""
+    if len(entry) <= _FEW:
+        numbers = entry.tolist()
+        place = {number: place for place, number in enumerate(sorted({*numbers} - {NO_ENTRY}))}
+        lists = [paths.packed(number, family) for number in place]
+        return lists, np.array([place.get(number, _REMOVE) for number in numbers], np.uint32)
     lists, which = path_lists(entry, lambda entry_id: paths.packed(entry_id, family))
     removal = entry == NO_ENTRY
     if removal.any():  # no list for these: it came first
