@@ -38,7 +38,7 @@ from rtagent.vector.interfaces import (
     Table,
     TakesLabels,
 )
-from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, TABLE_MAIN, Key, Keys
+from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, EMPTY_KEYS, TABLE_MAIN, Key, Keys
 from rtagent.vector.links import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, Address, LabelInput, Link
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.objects import Held, ObjectChange, ObjectKey
@@ -138,6 +138,8 @@ class Interfaces:
 def connected(changes: Iterable[ObjectChange], held: Iterable[ObjectKey]) -> Keys:
     """Return the prefixes that interfaces may have brought along, or taken with them, by these changes."""
     changed = [change.key for change in changes]
+    if not changed:
+        return EMPTY_KEYS
     restarted = {key.interface for key in changed if isinstance(key, AdminState)}
     addresses = {key for key in changed if isinstance(key, InterfaceAddress)}
     addresses |= {key for key in held if isinstance(key, InterfaceAddress) and key.interface in restarted}

@@ -23,7 +23,7 @@ _MIX_HI = np.uint64(0x9E3779B97F4A7C15)
 _MIX_LO = np.uint64(0xC2B2AE3D27D4EB4F)
 _MIX_META = np.uint64(0x165667B19E3779F9)
 _FOLD = np.uint64(32)
-_FEW_KEYS = 64
+_FEW_KEYS = 32
 """So many are looked up sooner one by one."""
 _FEW = 5
 """Of fewer than a 32nd of all rows, the distinct ones are found by sorting them."""
@@ -71,11 +71,9 @@ class KeyTable:
 
     def intern(self, keys: Keys) -> Rows:
         """Return the row of each key, making rows for those that are new; equal keys get one row."""
-        if len(keys) <= _FEW_KEYS:
-            known = self._find_one_by_one(keys)
-            if -1 not in known:
-                return np.array(known, np.int32)
         self._reserve(len(keys))
+        if len(keys) <= _FEW_KEYS:
+            return self._intern_one_by_one(keys)
         rows = np.full(len(keys), -1, np.int32)
         waiting = np.arange(len(keys))
         position = self._hash(keys)
@@ -110,11 +108,11 @@ class KeyTable:
         mask[self._free] = False
         return mask
 
-    def _find_one_by_one(self, keys: Keys) -> list[int]:
-        """Return the row of each key, -1 where it is not present: for a few keys that is quicker."""
+    def _intern_one_by_one(self, keys: Keys) -> Rows:
+        """Return the row of each key: for a few keys that is quicker."""
         buckets, hi, lo, meta = self._buckets.item, self._hi.item, self._lo.item, self._meta.item
         mask = len(self._buckets) - 1
-        found = []
+        rows = []
         columns = (self._hash(keys), keys.hi, keys.lo, keys.meta)
         for position, *key in zip(*(column.tolist() for column in columns), strict=True):
             step, row = 0, buckets(position)
@@ -122,8 +120,20 @@ class KeyTable:
                 step += 1
                 position = (position + step) & mask
                 row = buckets(position)
-            found.append(row)
-        return found
+            if row == _EMPTY:
+                row = self._buckets[position] = self._new_row(*key)
+            rows.append(row)
+        return np.array(rows, np.int32)
+
+    def _new_row(self, hi: int, lo: int, meta: int) -> int:
+        if len(self._free):
+            row = int(self._free[-1])
+            self._free = self._free[:-1]
+        else:
+            row = self.size
+            self.size += 1
+        self._hi[row], self._lo[row], self._meta[row] = hi, lo, meta
+        return row
 
     def _equal(self, keys: Keys, which: NDArray[np.intp], row: Rows) -> NDArray[np.bool_]:
         equal: NDArray[np.bool_] = self._hi[row] == keys.hi[which]

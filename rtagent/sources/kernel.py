@@ -136,13 +136,17 @@ class KernelSource:
 
     async def _follow(self, notifications: NetlinkSocket) -> None:
         taken_at = time.monotonic()
-        while True:
-            await notifications.readable()
+
+        def take() -> float:
+            nonlocal taken_at
             before, since = self.messages, taken_at
             more, taken_at = self._take(notifications), time.monotonic()
             taken = self.messages - before
-            if more and _MANY_MESSAGES <= taken < notifications.slots:
-                await asyncio.sleep(_REST_S if taken < _STORM_PER_S * (taken_at - since) else _STORM_REST_S)
+            if not more or not _MANY_MESSAGES <= taken < notifications.slots:
+                return 0.0
+            return _REST_S if taken < _STORM_PER_S * (taken_at - since) else _STORM_REST_S
+
+        await notifications.follow(take)
 
     async def _drain(self) -> None:
         """Apply notifications until there are none left."""

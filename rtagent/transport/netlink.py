@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -129,11 +130,43 @@ class NetlinkSocket:
         """Return when there is something to receive."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._socket, _resolve, ready)
+        loop.add_reader(self.fileno(), _resolve, ready)
         try:
             await ready
         finally:
-            loop.remove_reader(self._socket)
+            loop.remove_reader(self.fileno())
+
+    async def follow(self, take: Callable[[], float]) -> None:
+        """Call ``take`` whenever there is something to receive, for ever; it returns how many seconds to rest then.
+
+        Raises what ``take`` raises.
+        """
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+        rest: asyncio.TimerHandle | None = None
+
+        def attend() -> None:
+            loop.add_reader(self.fileno(), called)
+
+        def called() -> None:
+            nonlocal rest
+            try:
+                rest_s = take()
+            except Exception as error:
+                loop.remove_reader(self.fileno())
+                failed.set_exception(error)
+                return
+            if rest_s:
+                loop.remove_reader(self.fileno())
+                rest = loop.call_later(rest_s, attend)
+
+        attend()
+        try:
+            await failed
+        finally:
+            if rest is not None:
+                rest.cancel()
+            loop.remove_reader(self.fileno())
 
     def close(self) -> None:
         """Close the socket."""

@@ -38,6 +38,7 @@ class VapiStream:
     def __init__(self, peer: socket.socket, on_data: Callable[[bytes], None], on_lost: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = peer
+        self._descriptor = peer.fileno()  # what the loop does not know it shows in an error, and a number shows sooner
         self._on_data = on_data
         self._on_lost = on_lost
         self._queue: deque[memoryview] = deque()
@@ -45,9 +46,11 @@ class VapiStream:
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._blocked = False
+        """Whether VPP has to take something before more can be written."""
         self._paused = False
         self._rest: asyncio.TimerHandle | None = None
-        self._loop.add_reader(peer, self._readable)
+        self._loop.add_reader(self._descriptor, self._readable)
 
     def write(self, data: memoryview) -> None:
         """Queue bytes to be written; they must not change until they are."""
@@ -58,7 +61,6 @@ class VapiStream:
         if self._queued_bytes > _QUEUE_BYTES:
             self._room.clear()
         if len(self._queue) == 1:
-            self._loop.add_writer(self._socket, self._writable)
             self._writable()
 
     async def room(self) -> None:
@@ -79,22 +81,22 @@ class VapiStream:
         """Take nothing from the other end until ``resume``."""
         self._paused = True
         self._end_rest()
-        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self._descriptor)
 
     def resume(self) -> None:
         """Take from the other end again."""
         self._paused = False
         self._end_rest()
         if not self._closed:
-            self._loop.add_reader(self._socket, self._readable)
+            self._loop.add_reader(self._descriptor, self._readable)
 
     def close(self) -> None:
         """Close the stream; whoever waits for room goes on."""
         if not self._closed:
             self._closed = True
             self._end_rest()
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
             self._socket.close()
             self._queue.clear()
             self._room.set()
@@ -134,8 +136,11 @@ class VapiStream:
             return
         if self._queued_bytes <= _QUEUE_BYTES:
             self._room.set()
-        if not self._queue:
-            self._loop.remove_writer(self._socket)
+        if self._queue and not self._blocked:
+            self._loop.add_writer(self._descriptor, self._writable)
+        elif self._blocked and not self._queue:
+            self._loop.remove_writer(self._descriptor)
+        self._blocked = bool(self._queue)
 
     def _lose(self, why: str) -> None:
         self.close()

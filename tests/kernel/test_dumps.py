@@ -1,5 +1,7 @@
 """What was missed or may have been: overflow, interrupted dumps, dumps racing with changes."""
 
+import asyncio
+
 import pytest
 from pyroute2 import IPRoute
 
@@ -142,4 +144,29 @@ def test_the_kernel_takes_every_strict_dump_request(router, dump):
     assert received is not None
     types = received.buffer[received.starts[0] + 4 : received.starts[0] + 6].view("<u2")
     assert int(types[0]) != nl.NLMSG_ERROR
+    socket.close()
+
+
+def test_who_follows_a_socket_is_told_of_what_goes_wrong(router):
+    socket = NetlinkSocket(netns=router.name, groups=(nl.RTNLGRP_LINK,))
+    taken = []
+
+    def take() -> float:
+        taken.append(socket.receive())
+        if len(taken) < 3:
+            return 0.01
+        raise OSError("it went wrong")
+
+    async def follow() -> None:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            group.create_task(socket.follow(take))
+            while True:
+                router.ip("link set lo down")
+                router.ip("link set lo up")
+                await asyncio.sleep(0)
+
+    with pytest.raises(ExceptionGroup) as failed:
+        asyncio.run(follow())
+    assert [str(error) for error in failed.value.exceptions] == ["it went wrong"]
+    assert taken[0] is not None
     socket.close()

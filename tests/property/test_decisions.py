@@ -19,6 +19,7 @@ from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import Op
 from tests.property.test_routes import PREFIXES, operations
 from tests.rows import Route, delta, group
+from tests.sizes import size  # noqa: F401
 
 UP = IFF_UP | IFF_LOWER_UP
 LINKS = st.builds(

@@ -12,6 +12,7 @@ from rtagent.vector.keys import ADDRESS_BITS, AF_INET, AF_INET6, Key, Keys
 from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import EMPTY_DELTA, Op, RouteDelta
 from tests.rows import Route, delta, group
+from tests.sizes import size  # noqa: F401
 
 PREFIXES = ["198.51.100.0/24", "203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"]
 WAYS = [

@@ -11,6 +11,7 @@ from rtagent.vector.links import IFF_LOWER_UP, IFF_UP, Link
 from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import Op
 from tests.rows import Route, delta, group
+from tests.sizes import size  # noqa: F401
 
 P, Q = "198.51.100.0/24", "203.0.113.0/24"
 A, B = group("10.0.0.2@1"), group("10.0.0.3@2")

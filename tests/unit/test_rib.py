@@ -5,6 +5,7 @@ from rtagent.vector.keys import AF_INET, AF_INET6, Key, Keys
 from rtagent.vector.nexthops import Kind, NexthopGroups
 from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op
 from tests.rows import Route, delta, group
+from tests.sizes import size  # noqa: F401
 
 P4, P6 = "198.51.100.0/24", "2001:db8:f::/48"
 A, B, C = group("10.0.0.2@1"), group("10.0.0.3@2"), group("10.0.0.4@3")

@@ -9,6 +9,7 @@ from rtagent.vector.links import IFF_LOWER_UP, IFF_RUNNING, IFF_UP, Address, Lin
 from rtagent.vector.nexthops import Nexthop, NexthopGroups, NexthopObject
 from rtagent.vector.routes import Op
 from tests.rows import Route, delta, group
+from tests.sizes import size  # noqa: F401
 
 UP = IFF_UP | IFF_LOWER_UP | IFF_RUNNING
 E1, E2 = Link(1, "e1", UP), Link(2, "e2", UP)

@@ -6,13 +6,17 @@ import contextlib
 import random
 import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rtagent.vector.fib import NO_ENTRY, FibEntries, FibEntry, FibKind, FibPath, FibVector
 from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Key, Keys
 from rtagent.wire.errors import MalformedMessage
+from rtagent.wire.vapi import bulk
+from rtagent.wire.vapi import routes as vapi_routes
 from rtagent.wire.vapi.definitions import REQUIRED, Messages, MessageTable, hello
 from rtagent.wire.vapi.framing import FRAME_BYTES, Framer, Frames, framed
 from rtagent.wire.vapi.labels import MARK, decode_labels, encode_labels
@@ -83,6 +87,29 @@ def test_routes_are_encoded_as_vpp_papi_does() -> None:
             is_add=entry is not None, is_multipath=False, route=papi_route(key, entry, OWN),
         )  # fmt: skip
         assert theirs[FRAME_BYTES:] == ours[context], key.text
+
+
+@pytest.mark.parametrize("module", [bulk, vapi_routes], ids=["in bulk", "by stock messages"])
+def test_few_rows_are_encoded_as_many_are(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, entries = random.Random(4), FibEntries()
+    paths = PathLists(entries)
+
+    def encoded(keys: Keys, ids: NDArray[np.int32], family: int) -> bytes:
+        common = {"message_id": 7, "client_index": 3, "source": OWN}
+        if module is bulk:
+            return bulk.encode_apply(keys, ids, family, paths, 0xFFFFFFF0, **common).tobytes()
+        return encode_routes(keys, ids, paths, 0xFFFFFFF0, **common).tobytes()
+
+    for family in (AF_INET, AF_INET6):
+        drawn = [random_key(rng, rng.choice((0, 4_000_000_000))) for _ in range(400)]
+        keys = [key for key in drawn if key.family == family][: vapi_routes.FEW]
+        pool = [NO_ENTRY, *(entries.intern(random_entry(rng, family)) for _ in range(9))]
+        ids = np.array([rng.choice(pool) for _ in keys], np.int32)
+        assert vapi_routes.FEW == len(keys)
+        few = encoded(Keys.of(keys), ids, family)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "FEW", 0)
+            assert few == encoded(Keys.of(keys), ids, family)
 
 
 def test_labels_are_encoded_as_vpp_papi_does() -> None:

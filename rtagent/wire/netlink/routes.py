@@ -38,7 +38,7 @@ from rtagent.wire.netlink.nexthops import nexthop_group
 Words = NDArray[np.uint32]
 Positions = NDArray[np.int64]
 
-FEW = 64
+FEW = 128
 """So many notifications are sooner compared with those that were met before."""
 _MOST_RECALLED = 4096
 _DST = 40

@@ -21,7 +21,7 @@ from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.framing import FRAME_BYTES
 from rtagent.wire.vapi.labels import bears_mark, payloads
 from rtagent.wire.vapi.paths import PATH_BYTES, PROTO, PathLists
-from rtagent.wire.vapi.routes import FRAME_FIELDS, REQUEST_FIELDS, masked, path_lists
+from rtagent.wire.vapi.routes import FEW, FRAME_FIELDS, REQUEST_FIELDS, masked, path_lists
 
 MAX_PATHS = 8192
 """FIBBULK_MAX_PATHS, fibbulk_columns.h: of all path lists of a message together."""
@@ -29,8 +29,6 @@ END = 0xFFFFFFFF
 """The cursor behind the last slice."""
 
 _REMOVE = 0xFFFFFFFF
-_FEW = 64
-"""So many rows are looked at sooner one by one."""
 _HIDDEN, _BOTTOM = 1, 2
 
 _APPLY = struct.Struct(">QIIHIIBBIII")
@@ -179,7 +177,7 @@ def _marked(lists: list[bytes]) -> NDArray[np.bool_]:
 
 def _lists(entry: NDArray[np.int32], family: int, paths: PathLists) -> tuple[list[bytes], NDArray[np.uint32]]:
     """Return the distinct path lists and which one each row has."""
-    if len(entry) <= _FEW:
+    if len(entry) <= FEW:
         numbers = entry.tolist()
         place = {number: place for place, number in enumerate(sorted({*numbers} - {NO_ENTRY}))}
         lists = [paths.packed(number, family) for number in place]
