@@ -164,6 +164,8 @@ class RouteDecoder:
                 told.append((destination >> 64, destination & 0xFFFFFFFFFFFFFFFF, *known.route))
             else:
                 return None
+        if not told:
+            return EMPTY_DELTA
         hi, lo, meta, metric, tos, protocol, group, op = zip(*told, strict=True)
         keys = Keys(np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(meta, np.uint64))
         routes = RouteVector(
@@ -196,7 +198,8 @@ class RouteDecoder:
         parts: list[tuple[Positions, RouteVector, NDArray[np.uint8]]] = []
         changes: list[tuple[int, Change]] = []
         malformed: list[MalformedMessage] = []
-        for kind in set(lengths_types.tolist()):
+        alike = (lengths_types == lengths_types[:1]).all()
+        for kind in (lengths_types[:1] if alike else np.unique(lengths_types)).tolist():
             length, message_type = kind & 0xFFFFFFFF, kind >> 32
             which = np.flatnonzero(lengths_types == kind)
             matrix = _gather(buffer, offsets[which], length)
@@ -215,9 +218,9 @@ class RouteDecoder:
                 if marks.all():
                     self._decode_shape(shape, matrix, which, message_type, dump, parts, changes, malformed)
                     break
-                alike = marks.all(1)
-                self._decode_shape(shape, matrix[alike], which[alike], message_type, dump, parts, changes, malformed)
-                which, matrix, shape = which[~alike], matrix[~alike], None
+                its = marks.all(1)
+                self._decode_shape(shape, matrix[its], which[its], message_type, dump, parts, changes, malformed)
+                which, matrix, shape = which[~its], matrix[~its], None
         changes.sort(key=lambda told: told[0])
         return DecodedRoutes(_in_order(parts), [change for _, change in changes], malformed)
 
