@@ -45,7 +45,7 @@ def test_the_unit_is_accepted_without_a_word(unit: Path) -> None:
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("dropin", ["netns.conf", "mesh.conf"])
+@pytest.mark.parametrize("dropin", ["netns.conf", "mesh.conf", "taps.conf", "cpus.conf"])
 def test_the_unit_is_accepted_with_each_dropin(unit: Path, dropin: str) -> None:
     folder = unit.parent / "rtagent.service.d"
     folder.mkdir()
