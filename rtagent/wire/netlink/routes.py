@@ -18,7 +18,6 @@ before an equal one    CREATE              IPv4; IPv6: a further nexthop or devi
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,14 +37,6 @@ from rtagent.wire.netlink.nexthops import nexthop_group
 Words = NDArray[np.uint32]
 Positions = NDArray[np.int64]
 
-FEW = 128
-"""So many notifications are sooner compared with those that were met before."""
-_MOST_RECALLED = 4096
-_DST = 40
-"""Where the destination is in a message that tells the table and then that: nlmsghdr, rtmsg, RTA_TABLE, a header."""
-_TABLE_AND_DST = struct.Struct("<HH4xHH")
-_FIRST_SPECIAL_INET6 = 0xFE << 120
-"""Link-local and multicast destinations are further up, and not decoded as others are."""
 _HEADER_BYTES = 28
 """nlmsghdr (16) and rtmsg (12)."""
 _FAMILY_WORD, _TABLE_WORD, _FLAGS_WORD = 4, 5, 6
@@ -113,15 +104,6 @@ class _Shape:
         return None if span is None else span[0] // 4
 
 
-class _Recalled(NamedTuple):
-    """What a message says besides its destination."""
-
-    bytes: int
-    """How long the destination is."""
-    route: tuple[int, ...]
-    """meta, metric, tos, protocol, group, operation."""
-
-
 class DecodedRoutes(NamedTuple):
     """Routes in the order of their messages, and what could not be one."""
 
@@ -138,55 +120,11 @@ class RouteDecoder:
         self._shapes: dict[bytes, _Shape] = {}
         self._last: dict[int, _Shape] = {}
         """The shape that a message of a length had last: the next one has it, too, nearly always."""
-        self._recalled: dict[bytes, _Recalled] = {}
-        """By the bytes of a message without its destination."""
 
     def forget(self) -> None:
         """Drop the cache: group ids that it knows may have been freed."""
         self._shapes.clear()
         self._last.clear()
-        self._recalled.clear()
-
-    def recall(self, data: memoryview, starts: list[int], lengths: list[int]) -> RouteDelta | None:
-        """Decode notifications that differ from earlier ones in nothing but their destinations; None if one does not.
-
-        For a few of them that is many times quicker.
-        """
-        told: list[tuple[int, ...]] = []
-        for start, length in zip(starts, lengths, strict=True):
-            known = self._recalled.get(_without_destination(data, start, length)) if length > _DST else None
-            if known is None:
-                return None
-            destination = int.from_bytes(data[start + _DST : start + _DST + known.bytes], "big")
-            if known.bytes == _DST_BYTES[AF_INET]:
-                told.append((destination << 32, 0, *known.route))
-            elif destination < _FIRST_SPECIAL_INET6:
-                told.append((destination >> 64, destination & 0xFFFFFFFFFFFFFFFF, *known.route))
-            else:
-                return None
-        if not told:
-            return EMPTY_DELTA
-        hi, lo, meta, metric, tos, protocol, group, op = zip(*told, strict=True)
-        keys = Keys(np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(meta, np.uint64))
-        routes = RouteVector(
-            keys, np.array(metric, np.uint32), np.array(tos, np.uint8), np.array(protocol, np.uint8),
-            np.array(group, np.int32),
-        )  # fmt: skip
-        return RouteDelta(routes, np.array(op, np.uint8))
-
-    def remember(self, data: memoryview, starts: list[int], lengths: list[int], delta: RouteDelta) -> None:
-        """Note what notifications, a route and a datagram each, say besides their destinations."""
-        if len(self._recalled) > _MOST_RECALLED:
-            self._recalled.clear()
-        routes = delta.routes
-        columns = (routes.keys.meta, routes.metric, routes.tos, routes.protocol, routes.group, delta.op)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        for start, length, route in zip(starts, lengths, rows, strict=True):
-            family = data[start + 4 * _FAMILY_WORD]
-            size = _DST_BYTES[family]
-            heads = _TABLE_AND_DST.unpack_from(data, start + _HEADER_BYTES) if length >= _DST + size else ()
-            if family != AF_MPLS and heads == (8, nl.RTA_TABLE, 4 + size, nl.RTA_DST):
-                self._recalled[_without_destination(data, start, length)] = _Recalled(size, route)
 
     def decode(
         self, buffer: NDArray[np.uint8], offsets: Positions, lengths_types: NDArray[np.uint64], *, dump: bool
@@ -339,16 +277,6 @@ class RouteDecoder:
             ids[row] = known
         ids[~kept] = -1
         return ids
-
-
-def _without_destination(data: memoryview, start: int, length: int) -> bytes:
-    """Return what tells a message from others, be they for another destination: not who asked for it, nor when.
-
-    The kernel tells the table, then the destination (fib_dump_info in net/ipv4, rt6_fill_node in net/ipv6). Its header
-    says how long it is, and so where the message goes on; the length of the datagram is that of the message.
-    """
-    end = start + _DST + (16 if data[start + 4 * _FAMILY_WORD] == AF_INET6 else 4)
-    return bytes(data[start : start + 8]) + data[start + 16 : start + _DST] + data[end : start + length]
 
 
 def _gather(buffer: NDArray[np.uint8], offsets: Positions, length: int) -> Words | None:

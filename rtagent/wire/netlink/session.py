@@ -13,7 +13,8 @@ from rtagent.vector.nexthops import NexthopGroups
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.netlink import constants as nl
 from rtagent.wire.netlink.attributes import attributes
-from rtagent.wire.netlink.routes import FEW, RouteDecoder
+from rtagent.wire.netlink.recalled import FEW, RecalledRoutes
+from rtagent.wire.netlink.routes import RouteDecoder
 from rtagent.wire.netlink.rows import ROW_MESSAGES, decode_row
 
 _HEADER_BYTES = 16
@@ -44,14 +45,16 @@ class Received(NamedTuple):
 
 
 class NetlinkSession:
-    """Decodes what one or more sockets receive. Nothing but nexthop caches is kept between calls."""
+    """Decodes what one or more sockets receive. Nothing but caches is kept between calls."""
 
     def __init__(self, groups: NexthopGroups) -> None:
         self._routes = RouteDecoder(groups)
+        self._recalled = RecalledRoutes()
 
     def forget(self) -> None:
         """Drop the caches: nexthop groups were freed."""
         self._routes.forget()
+        self._recalled.forget()
 
     def receive(self, buffer: NDArray[np.uint8], starts: list[int], lengths: list[int], *, dump: bool) -> Received:
         """Decode datagrams at ``starts`` (multiples of 4) of ``lengths`` bytes within ``buffer``.
@@ -60,7 +63,7 @@ class NetlinkSession:
         """
         data = buffer.data
         if not dump and len(starts) <= FEW:
-            recalled = self._routes.recall(data, starts, lengths)
+            recalled = self._recalled.find(data, starts, lengths)
             if recalled is not None:
                 return Received(KernelBatch(recalled, ()), len(starts))
         at, malformed = _messages(buffer, starts, lengths)
@@ -94,7 +97,7 @@ class NetlinkSession:
                     interrupted = True
         routes = self._routes.decode(buffer, of_routes, heads_of_routes & _LENGTH_AND_TYPE, dump=dump)
         if not dump and len(routes.delta) == len(starts) <= FEW and starts == at.tolist():
-            self._routes.remember(data, starts, lengths, routes.delta)
+            self._recalled.add(data, starts, lengths, routes.delta)
         return Received(
             KernelBatch(routes.delta, (*changes, *routes.changes)),
             len(at),
