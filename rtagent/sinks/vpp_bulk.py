@@ -47,6 +47,8 @@ async def write_bulk(
     families = keys.family
     for family in (AF_INET, AF_INET6, AF_MPLS):
         here = families == family
+        if not here.any():
+            continue
         if here.all():
             step = rows_per_message(entry, family, paths, _ROWS)
             parts: list[Selection] = [slice(start, start + step) for start in range(0, len(keys), step)]
