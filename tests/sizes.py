@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rtagent.core import keytable, rib
+from rtagent.core import ledger, rib
 
 
 @pytest.fixture(scope="module", params=["as few", "as many"], autouse=True)
@@ -14,6 +14,6 @@ def size(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run a module's tests twice: rows one by one, and all at once."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "as many":
-            patch.setattr(keytable, "_FEW_KEYS", 0)
             patch.setattr(rib, "_FEW", 0)
+            patch.setattr(ledger, "_FEW", 0)
         yield

@@ -11,6 +11,7 @@ Rows are freed in bulk only (``keep``): a prefix that flaps finds its old row, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -23,9 +24,11 @@ _MIX_HI = np.uint64(0x9E3779B97F4A7C15)
 _MIX_LO = np.uint64(0xC2B2AE3D27D4EB4F)
 _MIX_META = np.uint64(0x165667B19E3779F9)
 _FOLD = np.uint64(32)
-_FEW_KEYS = 32
-"""So many are looked up sooner one by one."""
-_FEW = 5
+_INT_MIX_HI, _INT_MIX_LO, _INT_MIX_META = int(_MIX_HI), int(_MIX_LO), int(_MIX_META)
+_LOW_64 = 0xFFFFFFFFFFFFFFFF
+_FEW_ROWS = 64
+"""So many are sorted sooner without arrays."""
+_SPARSE = 5
 """Of fewer than a 32nd of all rows, the distinct ones are found by sorting them."""
 
 Rows: TypeAlias = NDArray[np.int32]
@@ -72,8 +75,6 @@ class KeyTable:
     def intern(self, keys: Keys) -> Rows:
         """Return the row of each key, making rows for those that are new; equal keys get one row."""
         self._reserve(len(keys))
-        if len(keys) <= _FEW_KEYS:
-            return self._intern_one_by_one(keys)
         rows = np.full(len(keys), -1, np.int32)
         waiting = np.arange(len(keys))
         position = self._hash(keys)
@@ -97,6 +98,27 @@ class KeyTable:
             waiting, position = waiting[miss], (position[miss] + step) & mask
         return rows
 
+    def intern_one_by_one(self, keys: Sequence[tuple[int, int, int]]) -> list[int]:
+        """Return the row of each (hi, lo, meta) as ``intern`` does: for a few keys that is quicker."""
+        self._reserve(len(keys))
+        buckets, his, los, metas = self._buckets.item, self._hi.item, self._lo.item, self._meta.item
+        mask = len(self._buckets) - 1
+        shift = 64 - mask.bit_length()
+        rows = []
+        for hi, lo, meta in keys:
+            mixed = ((hi ^ hi >> 32) * _INT_MIX_HI ^ lo * _INT_MIX_LO ^ meta * _INT_MIX_META) & _LOW_64
+            position = ((mixed ^ mixed >> 32) * _INT_MIX_HI & _LOW_64) >> shift
+            row = buckets(position)
+            step = 0
+            while row != _EMPTY and (his(row) != hi or los(row) != lo or metas(row) != meta):
+                step += 1
+                position = (position + step) & mask
+                row = buckets(position)
+            if row == _EMPTY:
+                row = self._buckets[position] = self._new_row(hi, lo, meta)
+            rows.append(row)
+        return rows
+
     def keep(self, used: NDArray[np.bool_]) -> None:
         """Free every row that is not marked in ``used`` (bool[size])."""
         self._free = np.flatnonzero(~used).astype(np.int32)
@@ -107,23 +129,6 @@ class KeyTable:
         mask = np.ones(self.size, bool)
         mask[self._free] = False
         return mask
-
-    def _intern_one_by_one(self, keys: Keys) -> Rows:
-        """Return the row of each key: for a few keys that is quicker."""
-        buckets, hi, lo, meta = self._buckets.item, self._hi.item, self._lo.item, self._meta.item
-        mask = len(self._buckets) - 1
-        rows = []
-        columns = (self._hash(keys), keys.hi, keys.lo, keys.meta)
-        for position, *key in zip(*(column.tolist() for column in columns), strict=True):
-            step, row = 0, buckets(position)
-            while row != _EMPTY and [hi(row), lo(row), meta(row)] != key:
-                step += 1
-                position = (position + step) & mask
-                row = buckets(position)
-            if row == _EMPTY:
-                row = self._buckets[position] = self._new_row(*key)
-            rows.append(row)
-        return np.array(rows, np.int32)
 
     def _new_row(self, hi: int, lo: int, meta: int) -> int:
         if len(self._free):
@@ -187,9 +192,11 @@ class KeyTable:
 def distinct(parts: list[Rows], size: int) -> Rows:
     """Return each row that is in some part once, in ascending order; all rows are below ``size``."""
     rows = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty(0, np.int32)
-    if len(rows) < 2 or increases(rows):
+    if len(rows) <= _FEW_ROWS:
+        return np.array(sorted({*rows.tolist()}), np.int32)
+    if increases(rows):
         return rows
-    if len(rows) > size >> _FEW:
+    if len(rows) > size >> _SPARSE:
         present = np.zeros(size, bool)
         present[rows] = True
         return np.flatnonzero(present).astype(np.int32)

@@ -11,7 +11,7 @@ A row of the data plane that belongs to a stronger source (an interface's own pr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,22 @@ from rtagent.core.resolve import Resolver
 from rtagent.core.rib import Rib
 from rtagent.core.sink import Plan
 from rtagent.vector.fib import NO_ENTRY, RESERVED_TABLES, FibVector, State
-from rtagent.vector.keys import FAMILY_NAMES, Keys
+from rtagent.vector.keys import AF_INET6, FAMILY_NAMES, Keys
 from rtagent.vector.nexthops import NO_GROUP
 from rtagent.vector.routes import RTPROT_KERNEL, TOS_LOCAL_TABLE
 
 _NOT_REFUSED = -2
 """In the column of refused entries: no write of this row was refused (NO_ENTRY there: a removal was)."""
 
-_FIRST_RESERVED = np.uint64(min(RESERVED_TABLES) << 16)
+_FIRST_RESERVED = min(RESERVED_TABLES) << 16
 """No key of a table before the first reserved one is as great (``Keys.meta``)."""
+_FEW = 32
+"""So many rows are sooner decided one by one."""
+_ABSENT, _PENDING, _INSTALLED = int(State.ABSENT), int(State.PENDING), int(State.INSTALLED)
+
+Wanted: TypeAlias = tuple[int, int, int]
+"""What a row is to hold (NO_ENTRY: nothing), its state and its reason by number."""
+_NOTHING: Wanted = (NO_ENTRY, _ABSENT, 0)
 
 
 class Decision(NamedTuple):
@@ -116,6 +123,8 @@ class Ledger:
         self._initialise()
         if rows is None:
             rows = np.arange(self._rib.table.size, dtype=np.int32)
+        elif len(rows) <= _FEW and may_remove and (plain := self._plainly_wanted(rows)) is not None:
+            return self._decide_one_by_one(rows, plain)
         wanted, state, reason = self.wanted(rows)
         in_flight = self._in_flight[rows]
         differs = wanted != self.installed[rows]
@@ -144,6 +153,51 @@ class Ledger:
         self._refused[target], self._in_flight[target] = _NOT_REFUSED, True
         return Decision(target, Plan(self._rib.table.keys.take(target), wanted[chosen]))
 
+    def _plainly_wanted(self, rows: Rows) -> list[Wanted] | None:
+        """Return what ``wanted`` does, one by one; None unless all are ordinary routes with nothing in their way.
+
+        A few rows nearly always are, and are sooner looked at than columns of them are made (decision 0015).
+        """
+        rib, resolve, local_entry = self._rib, self._resolver.resolve_row, self._resolver.local_entry
+        group_of, tos_of, meta_of = rib.group.item, rib.tos.item, rib.table.keys.meta.item
+        refused, in_flight, shadowed = self._refused.item, self._in_flight.item, self._shadowed.item
+        found: list[Wanted] = []
+        for row in rows.tolist():
+            if in_flight(row) or shadowed(row) or refused(row) != _NOT_REFUSED:
+                return None
+            group, meta = group_of(row), meta_of(row)
+            if group == NO_GROUP:
+                found.append(_NOTHING)
+                continue
+            family = meta >> 8 & 0xFF
+            if tos_of(row) or meta >= _FIRST_RESERVED or (family == AF_INET6 and (rib.covers or rib.divided)):
+                return None
+            wanted = resolve(family, group)
+            if wanted[0] == local_entry:
+                return None
+            found.append(wanted)
+        return found
+
+    def _decide_one_by_one(self, rows: Rows, plain: list[Wanted]) -> Decision:
+        """Return the decision on rows of which no more is to be considered, and set their states."""
+        installed = self.installed.item
+        changes, removals, states = [], [], []
+        for row, (entry, state, _) in zip(rows.tolist(), plain, strict=True):
+            differs = entry != installed(row)
+            if entry != NO_ENTRY:
+                states.append(state if differs else _INSTALLED)
+                if differs:
+                    changes.append((row, entry))
+            else:
+                states.append(_PENDING if differs and state == _ABSENT else state)
+                if differs:
+                    removals.append((row, entry))
+        self.state[rows], self._reason[rows] = states, [reason for _, _, reason in plain]
+        chosen = np.array(changes + removals, np.int32).reshape(-1, 2)
+        target = chosen[:, 0]
+        self._in_flight[target] = True
+        return Decision(target, Plan(self._rib.table.keys.take(target), chosen[:, 1]))
+
     def release(self) -> None:
         """Removals are allowed from now on: have the rows decided again whose removal was held back."""
         for rows in self._withheld:
@@ -154,13 +208,19 @@ class Ledger:
         """Note the answers to a plan; return how many rows were refused."""
         rows, entry = decision.rows, decision.plan.entry
         self._in_flight[rows] = False
+        again, gone = self._again[rows], entry == NO_ENTRY
+        if not (retval.any() or again.any()):
+            self.installed[rows] = entry
+            self.state[rows] = np.where(gone, _ABSENT, _INSTALLED)
+            if gone.any():
+                self._rib.touch(rows[gone])
+            return 0
         done = retval == 0
         self.installed[rows[done]] = entry[done]
-        again = self._again[rows]
         settled = done & ~again
-        self.state[rows[settled]] = np.where(entry[settled] == NO_ENTRY, State.ABSENT, State.INSTALLED)
+        self.state[rows[settled]] = np.where(gone[settled], _ABSENT, _INSTALLED)
         self.state[rows[again]] = State.PENDING  # whatever it was decided to be, that was beside the older write
-        self._rib.touch(rows[again | (done & (entry == NO_ENTRY))])
+        self._rib.touch(rows[again | (done & gone)])
         self._again[rows] = False
         refused = np.flatnonzero(~done)
         for at in refused.tolist():
@@ -263,7 +323,7 @@ class Ledger:
             wanted[by_tos], state[by_tos] = NO_ENTRY, State.UNSUPPORTED
             for at in np.flatnonzero(by_tos).tolist():
                 reason[at] = self._resolver.reason_number(f"only for tos {int(tos[at]):#04x}")
-        reserved = meta >= _FIRST_RESERVED
+        reserved = meta >= np.uint64(_FIRST_RESERVED)
         if reserved.any():
             for table, meaning in RESERVED_TABLES.items():
                 there = reserved & (meta >> np.uint64(16) == table)

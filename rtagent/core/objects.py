@@ -120,6 +120,8 @@ class Objects:
 
     def changes(self, *, may_remove: bool) -> Changes:
         """Take what was touched, and return what to write. Without ``may_remove`` removals are put off."""
+        if not self._touched:
+            return Changes([], [])
         removals: dict[Stage, list[ObjectChange]] = defaultdict(list)
         additions: dict[Stage, list[ObjectChange]] = defaultdict(list)
         put_off: set[ObjectKey] = set()

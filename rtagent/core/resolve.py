@@ -215,6 +215,15 @@ class Resolver:
             state = self._state[at]
         return self._entry[at], state, self._reason[at]
 
+    def resolve_row(self, family: int, group: int) -> tuple[int, int, int]:
+        """Return what ``resolve_rows`` does, of one row."""
+        self._refresh()
+        if group >= self._entry.shape[1]:
+            self._grow()
+        at = _FAMILY_INDEX.item(family), group
+        state = self._state.item(at)
+        return self._resolve_at(*at) if state == _UNKNOWN else (self._entry.item(at), state, self._reason.item(at))
+
     def resolve(self, group: NexthopGroup, family: int) -> Resolution:
         """Resolve one group for routes of one family."""
         kind, ways, unsupported = self._topology.nexthops_of(group)

@@ -29,10 +29,13 @@ from numpy.typing import NDArray
 from rtagent.core.keytable import KeyTable, Rows, distinct, grown, increases
 from rtagent.vector.keys import AF_INET6, Key, Keys, Selection
 from rtagent.vector.nexthops import NH_DEAD, NO_GROUP, Kind, Nexthop, NexthopGroup, NexthopGroups
-from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, Op, RouteDelta
+from rtagent.vector.routes import RTPROT_RA, TOS_LOCAL_TABLE, FewRoutes, Op, RouteBatch
 
-_FEW = 16
+_FEW = 32
 """So many operations are applied sooner one by one."""
+_REMOVE = int(Op.REMOVE)
+_PUTS = frozenset({int(Op.SET), int(Op.REPLACE)})
+"""What puts an entry in the place of the only one of its prefix, where their ranks are equal."""
 
 
 class Entry(NamedTuple):
@@ -84,16 +87,16 @@ class Rib:
         self._initialise()
         return rows
 
-    def apply(self, delta: RouteDelta, generation: int = 0) -> None:
+    def apply(self, delta: RouteBatch, generation: int = 0) -> None:
         """Apply the operations in their order; ``generation`` marks what a dump has seen."""
         if not len(delta):
+            return
+        if not generation and (isinstance(delta, FewRoutes) or len(delta) <= _FEW):
+            self._apply_one_by_one(delta if isinstance(delta, FewRoutes) else delta.one_by_one())
             return
         rows = self.rows_of(delta.routes.keys)
         self._touched.append(rows)
         self._covers_changed |= bool((delta.routes.tos == TOS_LOCAL_TABLE).any())
-        if len(rows) <= _FEW and not generation:
-            self._apply_one_by_one(rows, delta)
-            return
         for turn in _turns(rows):
             self._apply_unique(rows[turn], delta, turn, generation)
 
@@ -203,7 +206,7 @@ class Rib:
         self.group[new], self._has_several[new], self._seen[new] = NO_GROUP, False, 0
         self._initialised = max(size, self._initialised)
 
-    def _apply_unique(self, rows: Rows, delta: RouteDelta, which: Selection, generation: int) -> None:
+    def _apply_unique(self, rows: Rows, delta: RouteBatch, which: Selection, generation: int) -> None:
         """Apply the operations at ``which``, no two of which are about one row."""
         routes, op = delta.routes, delta.op[which]
         metric, tos = routes.metric[which], routes.tos[which]
@@ -250,12 +253,36 @@ class Rib:
         self._seen[rows[seen]] = generation
         return first_seen, seen & ~first_seen
 
-    def _apply_one_by_one(self, rows: Rows, delta: RouteDelta) -> None:
-        """Apply the operations of notifications, which may be about one row: for a few of them that is quicker."""
-        routes = delta.routes
-        columns = (rows, delta.op, routes.keys.family, routes.metric, routes.tos, routes.protocol, routes.group)
-        for row, op, family, *told in zip(*(column.tolist() for column in columns), strict=True):
-            self._put(row, self._changed(self.entries(row), Op(op), Entry(*told), family == AF_INET6, 1))
+    def _apply_one_by_one(self, few: FewRoutes) -> None:
+        """Apply the operations of notifications, which may be about one row: for a few of them that is quicker.
+
+        What is done to the only entry of a prefix is done here, as ``_apply_unique`` does it.
+        """
+        rows = self.table.intern_one_by_one([(hi, lo, told.meta) for hi, lo, told in few.rows])
+        self._initialise()
+        self._touched.append(np.array(rows, np.int32))
+        metrics, toses, protocols, groups = self.metric, self.tos, self.protocol, self.group
+        several, metric_of, tos_of = self._has_several.item, metrics.item, toses.item
+        protocol_of, group_of = protocols.item, groups.item
+        for row, (_, _, (meta, metric, tos, protocol, group, op)) in zip(rows, few.rows, strict=True):
+            if tos == TOS_LOCAL_TABLE:
+                self._covers_changed = True
+            held = group_of(row)
+            if not several(row):
+                if held == NO_GROUP:
+                    if op != _REMOVE:
+                        metrics[row], toses[row], protocols[row], groups[row] = metric, tos, protocol, group
+                    continue
+                if metric_of(row) == metric and tos_of(row) == tos:
+                    if op == _REMOVE:
+                        if held == group:
+                            groups[row] = NO_GROUP
+                            continue
+                    elif op in _PUTS or (held == group and protocol_of(row) == protocol):
+                        protocols[row], groups[row] = protocol, group
+                        continue
+            entry, inet6 = Entry(metric, tos, protocol, group), meta >> 8 & 0xFF == AF_INET6
+            self._put(row, self._changed(self.entries(row), Op(op), entry, inet6, 1))
 
     def _times_shown(self, row: int, entry: Entry, generation: int) -> int:
         """Note that a dump shows an entry; return how often it has.

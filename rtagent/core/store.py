@@ -30,7 +30,7 @@ from rtagent.vector.links import (
     Rule,
 )
 from rtagent.vector.nexthops import NH_DEAD, NexthopGroups, NexthopObject
-from rtagent.vector.routes import RouteDelta
+from rtagent.vector.routes import RouteBatch
 
 ROUTE_FAMILY = {Dump.ROUTES_INET: AF_INET, Dump.ROUTES_INET6: AF_INET6, Dump.ROUTES_MPLS: AF_MPLS}
 _ROUTE_DUMP = {family: dump for dump, family in ROUTE_FAMILY.items()}
@@ -150,7 +150,7 @@ class Store:
         self._changed[type(change.row)].add(row_key(change.row))
         self._handlers[type(change.row)](change)
 
-    def _apply_routes(self, delta: RouteDelta, generation: int) -> None:
+    def _apply_routes(self, delta: RouteBatch, generation: int) -> None:
         self.rib.apply(delta, generation)
 
     def _rows_of(self, dump: Dump) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from rtagent.vector.links import Address, LabelInput, Link, LinkdownPolicy, Neighbor, Rule
 from rtagent.vector.nexthops import NexthopObject
-from rtagent.vector.routes import EMPTY_DELTA, RouteDelta
+from rtagent.vector.routes import EMPTY_DELTA, RouteBatch
 
 
 class Dump(Enum):
@@ -65,7 +65,7 @@ class Change(NamedTuple):
 class KernelBatch(NamedTuple):
     """One batch of what the kernel said."""
 
-    routes: RouteDelta = EMPTY_DELTA
+    routes: RouteBatch = EMPTY_DELTA
     changes: tuple[Change, ...] = ()
 
     def __bool__(self) -> bool:

@@ -7,8 +7,10 @@ tos and metric (and, rarely, only by their order).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +100,7 @@ class RouteDelta:
         return self.folded([self, later])
 
     @classmethod
-    def folded(cls, parts: list[RouteDelta]) -> RouteDelta:
+    def folded(cls, parts: Sequence[RouteBatch]) -> RouteDelta:
         """Return one delta with the effect of all parts, in their order.
 
         A ``SET`` says all there is to say about its rank, so whatever stands before it at that rank is dropped.
@@ -128,5 +130,63 @@ class RouteDelta:
         kept[order] = position[order] >= last_set[rank]
         return RouteDelta(routes.take(kept), self.op[kept])
 
+    def one_by_one(self) -> FewRoutes:
+        """Return the same in plain numbers."""
+        keys, routes = self.routes.keys, self.routes
+        columns = (keys.meta, routes.metric, routes.tos, routes.protocol, routes.group, self.op)
+        operations = map(Operation, *(column.tolist() for column in columns))
+        return FewRoutes([*zip(keys.hi.tolist(), keys.lo.tolist(), operations, strict=True)])
+
+
+class Operation(NamedTuple):
+    """What is done to an entry, whatever its address bits: the other columns of a row, as plain numbers."""
+
+    meta: int
+    metric: int
+    tos: int
+    protocol: int
+    group: int
+    op: int
+
+
+class FewRoutes:
+    """What a ``RouteDelta`` is, for a few rows that are met one by one: plain numbers instead of columns.
+
+    ``rows`` are (upper address bits, lower address bits, operation). Who wants columns has them made.
+    """
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[tuple[int, int, Operation]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def routes(self) -> RouteVector:
+        """The entries."""
+        operations = [operation for _, _, operation in self.rows]
+        keys = Keys(
+            np.array([hi for hi, _, _ in self.rows], np.uint64),
+            np.array([lo for _, lo, _ in self.rows], np.uint64),
+            np.array([each.meta for each in operations], np.uint64),
+        )
+        return RouteVector(
+            keys,
+            np.array([each.metric for each in operations], np.uint32),
+            np.array([each.tos for each in operations], np.uint8),
+            np.array([each.protocol for each in operations], np.uint8),
+            np.array([each.group for each in operations], np.int32),
+        )
+
+    @property
+    def op(self) -> NDArray[np.uint8]:
+        """What is done to each."""
+        return np.array([operation.op for _, _, operation in self.rows], np.uint8)
+
+
+RouteBatch: TypeAlias = RouteDelta | FewRoutes
+"""An ordered batch of operations."""
 
 EMPTY_DELTA = RouteDelta(EMPTY_ROUTES, np.empty(0, np.uint8))

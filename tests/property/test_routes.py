@@ -168,18 +168,23 @@ KEYS = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(st.booleans(), st.lists(KEYS, max_size=20)), max_size=8))
+@given(st.lists(st.tuples(st.sampled_from(["keep", "at once", "singly"]), st.lists(KEYS, max_size=20)), max_size=8))
 def test_the_table_of_keys_agrees_with_a_dictionary(steps):
     table, model = KeyTable(), {}
-    for freeing, keys in steps:
-        if freeing:
+    for what, keys in steps:
+        if what == "keep":
             used = np.zeros(table.size, bool)
             kept = {key: row for key, row in model.items() if key in set(keys)}
             used[list(kept.values())] = True
             table.keep(used)
             model = kept
         else:
-            found = table.intern(Keys.of(keys)).tolist()
+            column = Keys.of(keys)
+            if what == "at once":
+                found = table.intern(column).tolist()
+            else:
+                singly = zip(column.hi.tolist(), column.lo.tolist(), column.meta.tolist(), strict=True)
+                found = table.intern_one_by_one([*singly])
             assert len(set(found)) == len(set(keys))
             for key, row in zip(keys, found, strict=True):
                 assert model.setdefault(key, row) == row

@@ -10,10 +10,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-import numpy as np
-
-from rtagent.vector.keys import AF_INET, AF_INET6, Keys
-from rtagent.vector.routes import EMPTY_DELTA, RouteDelta, RouteVector
+from rtagent.vector.keys import AF_INET, AF_INET6
+from rtagent.vector.routes import FewRoutes, Operation, RouteDelta
 from rtagent.wire.netlink import constants as nl
 
 FEW = 128
@@ -26,65 +24,60 @@ _DST = _ATTRIBUTES + _TABLE_AND_DST.size
 """The kernel tells the table, then the destination (fib_dump_info in net/ipv4, rt6_fill_node in net/ipv6)."""
 _DST_BYTES = {AF_INET: 4, AF_INET6: 16}
 _FIRST_SPECIAL_INET6 = 0xFE << 120
+_LOW_64 = 0xFFFFFFFFFFFFFFFF
 
 
-class _Known(NamedTuple):
-    bytes: int
-    """How long the destination is."""
-    route: tuple[int, ...]
-    """meta, metric, tos, protocol, group, operation."""
+class _Shape(NamedTuple):
+    """Messages of one family and length, cut into what tells them apart, and their destinations."""
+
+    cut: struct.Struct
+    """Length, type and flags; (not who asked for it, nor when); up to the destination; the destination; the rest."""
+    is_inet6: bool
 
 
 class RecalledRoutes:
     """What messages say besides their destinations, by their bytes without those."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Known] = {}
+        self._shapes: dict[tuple[int, int], _Shape] = {}
+        self._known: dict[tuple[bytes, bytes, bytes], Operation] = {}
 
     def forget(self) -> None:
         """Group ids may have been freed."""
         self._known.clear()
 
-    def find(self, data: memoryview, starts: list[int], lengths: list[int]) -> RouteDelta | None:
+    def find(self, data: memoryview, starts: list[int], lengths: list[int]) -> FewRoutes | None:
         """Return the routes of datagrams of one message each; None unless all of them were met before."""
-        told: list[tuple[int, ...]] = []
+        rows = []
         for start, length in zip(starts, lengths, strict=True):
-            known = self._known.get(_without_destination(data, start, length)) if length > _DST else None
-            if known is None:
+            shape = self._shapes.get((data[start + _FAMILY], length)) if length > _DST else None
+            if shape is None:
                 return None
-            destination = int.from_bytes(data[start + _DST : start + _DST + known.bytes], "big")
-            if known.bytes == _DST_BYTES[AF_INET]:
-                told.append((destination << 32, 0, *known.route))
-            elif destination < _FIRST_SPECIAL_INET6:
-                told.append((destination >> 64, destination & 0xFFFFFFFFFFFFFFFF, *known.route))
+            head, before, destination, rest = shape.cut.unpack_from(data, start)
+            operation = self._known.get((head, before, rest))
+            if operation is None:
+                return None
+            bits = int.from_bytes(destination, "big")
+            if not shape.is_inet6:
+                rows.append((bits << 32, 0, operation))
+            elif bits < _FIRST_SPECIAL_INET6:
+                rows.append((bits >> 64, bits & _LOW_64, operation))
             else:
                 return None
-        if not told:
-            return EMPTY_DELTA
-        hi, lo, meta, metric, tos, protocol, group, op = zip(*told, strict=True)
-        keys = Keys(np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(meta, np.uint64))
-        routes = RouteVector(
-            keys, np.array(metric, np.uint32), np.array(tos, np.uint8), np.array(protocol, np.uint8),
-            np.array(group, np.int32),
-        )  # fmt: skip
-        return RouteDelta(routes, np.array(op, np.uint8))
+        return FewRoutes(rows)
 
     def add(self, data: memoryview, starts: list[int], lengths: list[int], delta: RouteDelta) -> None:
         """Note what datagrams of one message each were decoded as, a row each."""
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-        routes = delta.routes
-        columns = (routes.keys.meta, routes.metric, routes.tos, routes.protocol, routes.group, delta.op)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        for start, length, route in zip(starts, lengths, rows, strict=True):
-            size = _DST_BYTES.get(data[start + _FAMILY], 0)
+            self._shapes.clear()
+        for start, length, (_, _, operation) in zip(starts, lengths, delta.one_by_one().rows, strict=True):
+            family = data[start + _FAMILY]
+            size = _DST_BYTES.get(family, 0)
             if size and length >= _DST + size:
                 heads = _TABLE_AND_DST.unpack_from(data, start + _ATTRIBUTES)
                 if heads == (8, nl.RTA_TABLE, 4 + size, nl.RTA_DST):
-                    self._known[_without_destination(data, start, length)] = _Known(size, route)
-
-
-def _without_destination(data: memoryview, start: int, length: int) -> bytes:
-    """Return what tells a message from others, be they for another destination: not who asked for it, nor when."""
-    end = start + _DST + (16 if data[start + _FAMILY] == AF_INET6 else 4)
-    return bytes(data[start : start + 8]) + data[start + 16 : start + _DST] + data[end : start + length]
+                    cut = struct.Struct(f"8s8x{_DST - 16}s{size}s{length - _DST - size}s")
+                    self._shapes[family, length] = _Shape(cut, family == AF_INET6)
+                    head, before, _, rest = cut.unpack_from(data, start)
+                    self._known[head, before, rest] = operation
