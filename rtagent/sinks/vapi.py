@@ -57,17 +57,41 @@ class _Question(ABC):
         self.contexts = contexts
         self.answered = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Wait for it with ``asyncio.wait``: a caller that is cancelled must not cancel it."""
+        """For whoever asked, and nobody else: to be cancelled while awaiting it is to give up on it."""
 
     @abstractmethod
     def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
         """Take messages with their contexts, counted from ``first``. Raises MalformedMessage."""
+
+    def finish(self) -> None:
+        """All answers have come."""
+        self.answered = True
+        if not self.done.done():
+            self.done.set_result(None)
 
     def fail(self, failure: Disconnected) -> None:
         """No answer will come any more."""
         if not self.done.done():
             self.done.set_exception(failure)
             self.done.exception()  # whoever asked may have given up, then nobody looks at it
+
+
+class _Request(_Question):
+    """One answer."""
+
+    def __init__(self, first: int, reply_id: int, decode: Decode) -> None:
+        super().__init__(first, 1)
+        self._reply_id = reply_id
+        self._decode = decode
+
+    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
+        if len(frames) > 1:
+            raise MalformedMessage("a question is answered twice")
+        message_id, _ = frames.head()
+        if message_id != self._reply_id:
+            raise MalformedMessage(f"an answer of kind {message_id}, {self._reply_id} is due")
+        self._decode(frames, offset)
+        self.finish()
 
 
 class _Requests(_Question):
@@ -89,8 +113,7 @@ class _Requests(_Question):
             raise MalformedMessage("a question is answered twice")
         self._decode(frames, offset)
         if seen == self.contexts:
-            self.answered = True
-            self.done.set_result(None)
+            self.finish()
 
 
 class _Dump(_Question):
@@ -109,8 +132,8 @@ class _Dump(_Question):
     def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
         if (frames.message_id != self._ids[offset]).any():
             raise MalformedMessage(f"answers of kind {set(frames.message_id.tolist())}, {self._ids[0]} is due")
-        self.answered = bool(offset[-1] == 1)
-        if np.count_nonzero(offset) != self.answered:
+        ended = bool(offset[-1] == 1)
+        if np.count_nonzero(offset) != ended:
             raise MalformedMessage("details after the end of their dump")
         details = frames.take(offset == 0)
         if len(details) and not self._abandoned:
@@ -119,8 +142,8 @@ class _Dump(_Question):
             if self._waiting_bytes > _WAITING_BYTES and not self._paused:
                 self._paused = True
                 self._stream.pause()
-        if self.answered:
-            self.done.set_result(None)
+        if ended:
+            self.finish()
         self.arrived.set()
 
     def fail(self, failure: Disconnected) -> None:
@@ -160,8 +183,7 @@ class _Get(_Question):
         self.details.append(frames.take(~is_reply))
         if is_reply[-1]:
             self.reply = frames.message(len(frames) - 1)
-            self.answered = True
-            self.done.set_result(None)
+            self.finish()
 
 
 class VapiClient:
@@ -183,6 +205,7 @@ class VapiClient:
         self._framer = Framer()
         self._questions: list[_Question] = []
         self._unanswered = 0
+        self._some_answered = asyncio.Event()
         """How many answers are due."""
         self._context = 0
         self._welcome: asyncio.Future[MessageTable] = asyncio.get_running_loop().create_future()
@@ -220,10 +243,9 @@ class VapiClient:
             replies.append(self.messages.unpack(f"{name}_reply", frames.message(0)))
 
         first = self._contexts(1)
-        question = _Requests(first, 1, self.messages.numbers[f"{name}_reply"], decode)
+        question = _Request(first, self.messages.numbers[f"{name}_reply"], decode)
         self._ask(question, memoryview(self.messages.pack(name, first, **fields)))
-        await asyncio.wait([question.done])
-        question.done.result()
+        await question.done
         if replies[0].retval < 0:
             raise Refused(name, replies[0].retval)
         return replies[0]
@@ -246,8 +268,7 @@ class VapiClient:
             first = self._contexts(1)
             question = _Get(first, numbers[details], numbers[f"{name}_reply"])
             self._ask(question, memoryview(self.messages.pack(name, first, cursor=cursor, **fields)))
-            await asyncio.wait([question.done])
-            question.done.result()
+            await question.done
             try:
                 told = [frames.message(row) for frames in question.details for row in range(len(frames))]
                 rows.extend(self.messages.unpack(details, message) for message in told)
@@ -285,13 +306,15 @@ class VapiClient:
         """Send ``count`` requests as one buffer once there is room; return what is done when all are answered.
 
         ``encode`` is told the first context; ``decode`` gets answers, all of the message ``reply``, with their numbers
-        from 0, as they come. Wait for the future with ``asyncio.wait``. Raises Disconnected, as the future does.
+        from 0, as they come. Raises Disconnected, as the future does.
         """
         while self._questions and self._unanswered + count > _UNANSWERED_MESSAGES:
-            await asyncio.wait([self._questions[0].done])
+            self._some_answered.clear()
+            await self._some_answered.wait()
         await self._stream.room()
         first = self._contexts(count)
-        question = _Requests(first, count, self.messages.numbers[reply], decode)
+        number = self.messages.numbers[reply]
+        question = _Request(first, number, decode) if count == 1 else _Requests(first, count, number, decode)
         self._ask(question, encode(first).data)
         return question.done
 
@@ -312,6 +335,7 @@ class VapiClient:
         if not self._welcome.done():
             self._welcome.set_exception(Disconnected(why))
             self._welcome.exception()
+        self._some_answered.set()
         questions, self._questions = self._questions, []
         for question in questions:
             question.fail(Disconnected(why))
@@ -369,6 +393,9 @@ class VapiClient:
         if not self._welcome.done():
             self._welcome.set_result(MessageTable(frames.message(0)))
             frames = frames.take(np.arange(1, len(frames)))
+        if len(frames) == 1:
+            self._deliver_one(frames)
+            return
         is_event = self._is_event[frames.message_id]
         if is_event.any():
             for row in np.flatnonzero(is_event).tolist():
@@ -387,10 +414,29 @@ class VapiClient:
                 question.take(frames.take(its), offset[its])
                 frames, context = frames.take(~its), context[~its]
             if question.answered:
-                self._questions.remove(question)
-                self._unanswered -= question.contexts
+                self._forget(question)
         if len(frames):
             raise MalformedMessage(f"message {int(frames.message_id[0])} answers nothing that was asked")
+
+    def _deliver_one(self, frames: Frames) -> None:
+        """Do the same with a single message, without columns: a lone change is answered by one."""
+        message_id, context = frames.head()
+        if message_id in self._event_names:
+            self._take_event(frames.message(0))
+            return
+        for question in self._questions:
+            offset = context - question.first & _CONTEXTS - 1
+            if offset < question.contexts:
+                question.take(frames, np.array([offset], np.uint32))
+                if question.answered:
+                    self._forget(question)
+                return
+        raise MalformedMessage(f"message {message_id} answers nothing that was asked")
+
+    def _forget(self, question: _Question) -> None:
+        self._questions.remove(question)
+        self._unanswered -= question.contexts
+        self._some_answered.set()
 
     def _take_event(self, message: bytes) -> None:
         name = self._event_names[int.from_bytes(message[:2], "big")]

@@ -192,22 +192,25 @@ class VppFib:
                     yield self._noted(self._held(client, parts))
 
     async def apply(self, plan: Plan) -> NDArray[np.int32]:
-        """Install the plan; rows of tables that VPP lacks, and labels, have their ground prepared first."""
-        is_label = plan.keys.family == AF_MPLS
+        """Install the plan, family by family; tables that VPP lacks are made first."""
         retval = np.zeros(len(plan), np.int32)
-        if is_label.any() and not is_label.all():
-            for rows in (~is_label, is_label):
+        if not len(plan):
+            return retval
+        families = plan.keys.family
+        family = families.item(0)
+        if (others := families != family).any():
+            for rows in (~others, others):
                 retval[rows] = await self.apply(Plan(plan.keys.take(rows), plan.entry[rows]))
             return retval
         client = self._connected()
         keys, entry = _in_vpp(plan.keys), plan.entry
         async with self._in_order:
-            write = self._write_labels if is_label.any() else self._write_routes
-            answered = await write(client, keys, entry, retval)
-        if answered:
-            await asyncio.wait(answered)
+            if family == AF_MPLS:
+                answered = await self._write_labels(client, keys, entry, retval)
+            else:
+                answered = await self._write_routes(client, keys, entry, retval, family)
         for each in answered:
-            each.result()
+            await each
         homeless = retval == NO_SUCH_FIB
         if homeless.any():
             retval[homeless & (entry == NO_ENTRY)] = 0  # the row went with its table
@@ -279,8 +282,7 @@ class VppFib:
             found.append(self._in_kernel(decode_lookups(frames, self._paths)))
 
         answered = await client.send(len(keys), "ip_route_lookup_v2_reply", encode, decode)
-        await asyncio.wait([answered])
-        answered.result()
+        await answered
         return FibVector.concat(found)
 
     async def neighbors(self, interfaces: Collection[int]) -> Mapping[tuple[int, bytes], Neighbor]:
@@ -362,12 +364,11 @@ class VppFib:
         moved = FibVector(Keys(keys.hi, keys.lo, meta), held.entry, held.source)
         return with_attached_hosts(moved, self.entries, self._paths.encaps)
 
-    async def _make_tables(self, client: VapiClient, keys: Keys, entry: NDArray[np.int32]) -> None:
-        left = keys.meta[entry != NO_ENTRY] >> _BYTE
-        while len(left):  # there are few
-            number = int(left[0])
-            left = left[left != number]
-            family, table = number & 0xFF, number >> 8
+    async def _make_tables(self, client: VapiClient, family: int, keys: Keys, entry: NDArray[np.int32]) -> None:
+        tables = keys.table
+        if (family, int(tables[0])) in self._tables and (tables == tables[0]).all():
+            return
+        for table in np.unique(tables[entry != NO_ENTRY]).tolist():
             if (family, table) not in self._tables:
                 await client.call("ip_table_add_del", is_add=True, table=_table(family, table))
                 self._tables.add((family, table))
@@ -379,11 +380,11 @@ class VppFib:
         return await self._labels.write(client, keys, entry, retval, self._sources.own)
 
     async def _write_routes(
-        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32]
+        self, client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32], family: int
     ) -> list[asyncio.Future[None]]:
-        await self._make_tables(client, keys, entry)
+        await self._make_tables(client, family, keys, entry)
         if has_bulk(client):
-            return await write_bulk(client, keys, entry, retval, self._paths, self._sources.own)
+            return await write_bulk(client, keys, entry, retval, family, self._paths, self._sources.own)
         answered = []
         for start in range(0, len(keys), _WRITE_ROWS):
             rows = slice(start, start + _WRITE_ROWS)

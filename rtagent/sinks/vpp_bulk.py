@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtagent.sinks.vapi import VapiClient
 from rtagent.vector.fib import FibVector
-from rtagent.vector.keys import AF_INET, AF_INET6, AF_MPLS, Keys, Selection
+from rtagent.vector.keys import AF_INET, AF_INET6, Keys
 from rtagent.wire.vapi.bulk import (
     END,
     FibSlice,
@@ -40,25 +40,15 @@ def has_bulk(client: VapiClient) -> bool:
 
 
 async def write_bulk(
-    client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32], paths: PathLists, source: int
-) -> list[asyncio.Future[None]]:
-    """Send rows, VPP's tables; ``retval`` is filled in by the time that the futures are done."""
-    answered = []
-    families = keys.family
-    for family in (AF_INET, AF_INET6, AF_MPLS):
-        here = families == family
-        if not here.any():
-            continue
-        if here.all():
-            step = rows_per_message(entry, family, paths, _ROWS)
-            parts: list[Selection] = [slice(start, start + step) for start in range(0, len(keys), step)]
-        else:
-            rows = np.flatnonzero(here)
-            step = rows_per_message(entry[rows], family, paths, _ROWS)
-            parts = [rows[start : start + step] for start in range(0, len(rows), step)]
-        for part in parts:
-            answered.append(await _send(client, keys, entry, part, retval, family, paths, source))
-    return answered
+    client: VapiClient, keys: Keys, entry: NDArray[np.int32], retval: NDArray[np.int32], family: int, paths: PathLists,
+    source: int,
+) -> list[asyncio.Future[None]]:  # fmt: skip
+    """Send rows of one family, VPP's tables; ``retval`` is filled in by the time that the futures are done."""
+    step = rows_per_message(entry, family, paths, _ROWS)
+    return [
+        await _send(client, keys, entry, slice(start, start + step), retval, family, paths, source)
+        for start in range(0, len(keys), step)
+    ]
 
 
 async def read_bulk(client: VapiClient, source: int, paths: PathLists) -> AsyncIterator[FibVector]:
@@ -78,7 +68,7 @@ async def read_slices(client: VapiClient, family: int, source: int, paths: PathL
 
 
 async def _send(
-    client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: Selection, retval: NDArray[np.int32],
+    client: VapiClient, keys: Keys, entry: NDArray[np.int32], rows: slice, retval: NDArray[np.int32],
     family: int, paths: PathLists, source: int,
 ) -> asyncio.Future[None]:  # fmt: skip
     def encode(context: int) -> NDArray[np.uint8]:
@@ -107,6 +97,5 @@ async def _read_slice(client: VapiClient, family: int, cursor: int, source: int,
         parts.append(decode_read_reply(frames.message(0), family, paths))
 
     answered = await client.send(1, "fibbulk_read_reply", encode, decode)
-    await asyncio.wait([answered])
-    answered.result()
+    await answered
     return parts[0]

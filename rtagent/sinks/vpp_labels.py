@@ -97,7 +97,7 @@ class VppLabels:
             left = np.flatnonzero(np.isin(keys.hi, np.array(list(self._left_behind), np.uint64)))
             if len(left):
                 answered += await self._take_over(client, keys.take(left), entry[left], source)
-            return answered + await write_bulk(client, keys, entry, retval, self._paths, source)
+            return answered + await write_bulk(client, keys, entry, retval, AF_MPLS, self._paths, source)
         in_the_way = np.flatnonzero([self._expects_other(*row) for row in zip(keys.hi.tolist(), entry, strict=True)])
         if len(in_the_way):
             nothing = np.full(len(in_the_way), NO_ENTRY, np.int32)
@@ -115,7 +115,7 @@ class VppLabels:
         A row that needs something else below its label is refused until they are gone: all are to be written once more.
         """
         nobody = np.zeros_like(entry)
-        answered = await write_bulk(client, keys, entry, nobody, self._paths, source)
+        answered = await write_bulk(client, keys, entry, nobody, AF_MPLS, self._paths, source)
         for start in range(0, len(keys), _ROWS):
             rows = slice(start, start + _ROWS)
             nothing = np.full_like(entry[rows], NO_ENTRY)

@@ -7,7 +7,6 @@ events, and every write of ours returns as one.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
 
@@ -123,8 +122,7 @@ async def write_neighbors(client: VapiClient, changes: Sequence[ObjectChange]) -
         retval[which] = decode_replies(frames)
 
     answered = await client.send(len(writes), f"{_ADD_DEL}_reply", encode, decode)
-    await asyncio.wait([answered])
-    answered.result()
+    await answered
     return [
         0 if each in _GONE and change.after is None else each
         for each, change in zip(retval[last].tolist(), changes, strict=True)

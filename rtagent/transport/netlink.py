@@ -112,6 +112,8 @@ class NetlinkSocket:
             if number == errno.ENOBUFS:
                 raise Overflow
             raise OSError(number, os.strerror(number))
+        if count == 1 and (length := self._received_bytes.item(0)) <= _HEAD_BYTES:
+            return Datagrams(self._buffer, [0], [length], truncated=False)
         truncated = bool((self._received_flags[:count] & _MSG_TRUNC).any())
         lengths = np.minimum(self._received_bytes[:count], self._slot_bytes)
         starts = self._heads[:count]
@@ -145,11 +147,9 @@ class NetlinkSocket:
         failed: asyncio.Future[None] = loop.create_future()
         rest: asyncio.TimerHandle | None = None
 
-        def attend() -> None:
-            loop.add_reader(self.fileno(), called)
-
         def called() -> None:
             nonlocal rest
+            rested = rest is not None
             try:
                 rest_s = take()
             except Exception as error:
@@ -157,10 +157,14 @@ class NetlinkSocket:
                 failed.set_exception(error)
                 return
             if rest_s:
-                loop.remove_reader(self.fileno())
-                rest = loop.call_later(rest_s, attend)
+                if not rested:
+                    loop.remove_reader(self.fileno())
+                rest = loop.call_later(rest_s, called)
+            elif rested:
+                rest = None
+                loop.add_reader(self.fileno(), called)
 
-        attend()
+        loop.add_reader(self.fileno(), called)
         try:
             await failed
         finally:

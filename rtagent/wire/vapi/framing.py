@@ -22,6 +22,9 @@ FRAME_BYTES = 16
 _FRAME = struct.Struct(">QII")
 """A queue pointer of VPP's own, the message's length, a garbage collector's mark."""
 
+_HEAD = struct.Struct(">HI")
+"""The message's id and its context."""
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SHORTEST = 6
@@ -54,6 +57,11 @@ class Frames:
     def context(self) -> NDArray[np.uint32]:
         """The contexts; a message that answers nothing (an event) has its client index there."""
         return self.records(np.dtype(">u4"), 2).astype(np.uint32)
+
+    def head(self) -> tuple[int, int]:
+        """Return the id and the context of the first message."""
+        message_id, context = _HEAD.unpack_from(self.data.data, self.start.item(0))
+        return message_id, context
 
     def message(self, row: int) -> bytes:
         """Return one message."""
