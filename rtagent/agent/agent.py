@@ -142,11 +142,11 @@ class Agent:
         self._prober.wake()
 
     def _want_objects(self) -> None:
-        self.mirror.want_objects()
-        warnings = self.mirror.warnings
-        for warning in [each for each in warnings if each not in self._warned]:
-            log.warning("punt.hindered", reason=warning)
-        self._warned = warnings
+        if self.mirror.want_objects():
+            warnings = self.mirror.warnings
+            for warning in [each for each in warnings if each not in self._warned]:
+                log.warning("punt.hindered", reason=warning)
+            self._warned = warnings
         self._prober.wake()
 
     def _keep_house(self) -> None:

@@ -114,12 +114,17 @@ class Mirror:
         topology, vlans = self.store.topology, self.settings.interfaces
         return missing(topology.links, self.sink.ports, self.choice, topology.pairs, vlans=vlans)
 
-    def want_objects(self) -> None:
-        """Bring what is wanted of the data plane besides routes up to date with the store and the pairs."""
+    def want_objects(self) -> bool:
+        """Bring what is wanted of the data plane besides routes up to date with the store and the pairs.
+
+        Return whether anything besides routes has changed.
+        """
         changed = self.store.take_changed()
+        any_changed = bool(changed) or self._wants_all
         for wants in self._wants:
             wants.update(self.objects, None if self._wants_all else changed)
         self._wants_all = False
+        return any_changed
 
     def object_heard(self, key: ObjectKey, held: Held | None) -> None:
         """The data plane says that it holds an object so, or (None) no more."""

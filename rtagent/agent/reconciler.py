@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 _SLICE_ROWS = 8_192
 _PLANS_UNDER_WAY = 6
+_FEW_ROWS = 128
+"""So many are awaited within their round: to make a task of it would take longer."""
 _OBJECTS_UNDER_WAY = 4096
 _CONNECT_BACKOFF_S = (0.05, 0.5)
 _RETRY_BACKOFF_S = (1.0, 60.0)
@@ -242,7 +244,11 @@ class Reconciler:
             number = self._tap.decided(decision.plan) if self._tap else 0
             if len(decision.rows):
                 await self._free_plans.acquire()
-                group.create_task(self._write(decision, number, heard_at, self._free_plans))
+                write = self._write(decision, number, heard_at, self._free_plans)
+                if len(decision.rows) <= _FEW_ROWS:
+                    await write
+                else:
+                    group.create_task(write)
             await asyncio.sleep(0)
         if changes.after_routes:
             await self._wait_written()
