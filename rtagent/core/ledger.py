@@ -126,20 +126,21 @@ class Ledger:
         elif len(rows) <= _FEW and may_remove and (plain := self._plainly_wanted(rows)) is not None:
             return self._decide_one_by_one(rows, plain)
         wanted, state, reason = self.wanted(rows)
-        in_flight = self._in_flight[rows]
-        differs = wanted != self.installed[rows]
-        removal = wanted == NO_ENTRY
+        differs, removal = wanted != self.installed[rows], wanted == NO_ENTRY
         refused = differs & (self._refused[rows] == wanted)
         write = differs & ~refused
+        in_flight = self._in_flight[rows]
         if in_flight.any():
             self._again[rows[in_flight]] = True  # also where nothing differs: the answer under way may change that
             write &= ~in_flight
-        if not may_remove:
+        removes = bool(removal.any())
+        if removes and not may_remove:
             self._withheld.append(rows[write & removal])
             write &= ~removal
 
         state[~(removal | differs)] = State.INSTALLED
-        state[differs & removal & (state == State.ABSENT)] = State.PENDING
+        if removes:
+            state[differs & removal & (state == State.ABSENT)] = State.PENDING
         if refused.any():
             decided = ~refused
             self.state[rows[decided]], self._reason[rows[decided]] = state[decided], reason[decided]
@@ -147,7 +148,7 @@ class Ledger:
             self.state[rows], self._reason[rows] = state, reason
 
         chosen = np.flatnonzero(write)
-        if len(chosen) > 1:
+        if removes:
             chosen = chosen[np.argsort(removal[chosen], kind="stable")]
         target = rows[chosen]
         self._refused[target], self._in_flight[target] = _NOT_REFUSED, True
@@ -310,7 +311,7 @@ class Ledger:
         if own.any():
             own &= rib.protocol[rows] == RTPROT_KERNEL
             wanted[own], state[own] = NO_ENTRY, State.ABSENT  # the address of an interface: its pair has it, too
-        for cover in rib.covers:
+        for cover in rib.covers if (family == AF_INET6).any() else ():
             hidden = (tos != TOS_LOCAL_TABLE) & cover.covered(rib.table.keys.take(rows))
             wanted[hidden], state[hidden] = NO_ENTRY, State.SHADOWED
             reason[hidden] = self._resolver.reason_number(f"shadowed by the local route {cover.text}")
@@ -329,8 +330,9 @@ class Ledger:
                 there = reserved & (meta >> np.uint64(16) == table)
                 wanted[there], state[there] = NO_ENTRY, State.UNSUPPORTED
                 reason[there] = self._resolver.reason_number(f"table {table} is {meaning}")
-        if self.foreign:
-            shadowed = self._shadowed[rows] & (wanted != NO_ENTRY)
+        shadowed = self._shadowed[rows]
+        if shadowed.any():
+            shadowed &= wanted != NO_ENTRY
             wanted[shadowed], state[shadowed] = NO_ENTRY, State.SHADOWED
             for at in np.flatnonzero(shadowed).tolist():
                 source = self.foreign[int(rows[at])].source

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint32]
 
 UNKNOWN = -1
-_FEW = 128
-"""So many rows are looked up sooner one by one."""
 _PLACES_A_ROW = 16
 _LEAST_PLACES = 256
 _MOST_WORDS = 1 << 20
@@ -31,9 +29,6 @@ class KnownRows:
 
     def find(self, rows: Words) -> NDArray[np.int32]:
         """Return the number of each row, UNKNOWN where it has none."""
-        if len(rows) <= _FEW:
-            data, size, numbers = rows.tobytes(), 4 * len(self._factor), self._numbers
-            return np.array([numbers.get(data[at : at + size], UNKNOWN) for at in range(0, len(data), size)], np.int32)
         place = self._place(rows)
         number = self._number[place]
         for column, there in enumerate(self._row):
