@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,8 +19,6 @@ from rtagent.agent.answers import Answers
 from rtagent.agent.control import ControlServer
 from rtagent.agent.journal import Journal
 from rtagent.agent.link_maker import LinkMaker
-from rtagent.agent.mesh import Mesh
-from rtagent.agent.metrics import MetricsServer, StatusCollector
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.prober import NeighborProber
 from rtagent.agent.reconciler import Reconciler, SinkState
@@ -29,6 +28,10 @@ from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import FibEntries
 from rtagent.vector.objects import Held, ObjectKey
 from rtagent.wire.toml.schema import SettingsError
+
+if TYPE_CHECKING:
+    from rtagent.agent.mesh import Mesh
+    from rtagent.agent.metrics import MetricsServer
 
 log = structlog.get_logger()
 
@@ -80,10 +83,10 @@ class Agent:
             mirror, may_make=self._may_make_links, on_made=self.source.reread_links, on_refused=self._pairs_changed
         )
         self._prober = NeighborProber(mirror.neighbors, netns=settings.netns, decide=self.reconciler.wake)
-        self._mesh = Mesh(settings.mesh) if settings.mesh else None
+        self._mesh = _mesh(settings)
         answers = Answers(mirror, self.source, self.reconciler, config_file, self._mesh)
         self._control = ControlServer(settings.control, settings.control_group, answers.commands())
-        self._metrics = MetricsServer(settings.metrics, StatusCollector(answers.status)) if settings.metrics else None
+        self._metrics = _metrics(settings, answers)
         self._reload = reload
         self._is_ready = False
         self._warned: list[str] = []
@@ -194,3 +197,22 @@ class Agent:
             self.journal.configured(self.mirror.settings)
         self._ports_changed()
         self.reconciler.wake()
+
+
+# What few agents do is imported by those that do it: a restart waits for every import.
+
+
+def _mesh(settings: Settings) -> Mesh | None:
+    if settings.mesh is None:
+        return None
+    from rtagent.agent.mesh import Mesh
+
+    return Mesh(settings.mesh)
+
+
+def _metrics(settings: Settings, answers: Answers) -> MetricsServer | None:
+    if not settings.metrics:
+        return None
+    from rtagent.agent.metrics import MetricsServer, StatusCollector
+
+    return MetricsServer(settings.metrics, StatusCollector(answers.status))

@@ -9,14 +9,13 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import rtagent
 from rtagent.agent import punt_schema
 from rtagent.agent.control import Answer, BadRequest, Message
-from rtagent.agent.mesh import Mesh
 from rtagent.agent.mirror import Mirror
 from rtagent.agent.pairs import DOWN, UP
 from rtagent.agent.reconciler import Reconciler, SinkState
@@ -29,6 +28,9 @@ from rtagent.sources.kernel import KernelSource
 from rtagent.vector.fib import State
 from rtagent.vector.keys import FAMILY_NAMES, FAMILY_NUMBERS, TABLE_MAIN, Key, Keys
 from rtagent.vector.neighbors import NeighborKey
+
+if TYPE_CHECKING:
+    from rtagent.agent.mesh import Mesh
 
 _ROWS_A_LINE = 256
 _TOLD_EVERY_S = 1.0

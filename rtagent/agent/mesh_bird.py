@@ -18,7 +18,7 @@ from typing import NamedTuple
 from rtagent.agent import templates
 from rtagent.agent.mesh_settings import MeshSettings
 from rtagent.core.bird_apply import Applied
-from rtagent.core.failures import Disconnected
+from rtagent.core.failures import Disconnected, Trouble
 from rtagent.core.mesh import rollout
 from rtagent.core.mesh.limits import Breach
 from rtagent.core.mesh.options import Options, Version
@@ -45,7 +45,7 @@ _VERIFYING = 0.6
 _WORDS = ("joined", "drained", "left")
 
 
-class MeshTrouble(Exception):
+class MeshTrouble(Trouble):
     """The mesh cannot be configured as it is written down; the text says what to do."""
 
 

@@ -11,11 +11,8 @@ import rtagent
 from rtagent.agent import logs
 from rtagent.agent.asking import RequestRefused, Unreachable
 from rtagent.agent.failures import first_failure
-from rtagent.agent.mesh_bird import MeshTrouble
 from rtagent.cli import errors
-from rtagent.core.failures import Disconnected, VersionMismatch
-from rtagent.core.mesh.template import TemplateError
-from rtagent.core.mesh.text import Unsupported
+from rtagent.core.failures import Disconnected, Trouble, VersionMismatch
 from rtagent.wire.birdc.refusals import CommandRefused
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.toml.schema import SettingsError
@@ -28,8 +25,7 @@ _COMMANDS = (
 numpy."""
 
 _TROUBLE = (
-    Unreachable, RequestRefused, Disconnected, VersionMismatch, CommandRefused, MalformedMessage, MeshTrouble,
-    TemplateError, Unsupported, ValueError,
+    Unreachable, RequestRefused, Disconnected, VersionMismatch, CommandRefused, MalformedMessage, Trouble, ValueError,
 )  # fmt: skip
 
 _EPILOG = """exit status: 0 yes or done; 1 no (a difference, not in time, no such row); 2 trouble; each command's --help

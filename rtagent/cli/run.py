@@ -7,7 +7,6 @@ import asyncio
 import os
 
 from rtagent.agent import logs
-from rtagent.agent.mesh_agent import MeshAgent
 from rtagent.agent.settings import Settings
 from rtagent.cli import options
 
@@ -39,12 +38,18 @@ def run(args: argparse.Namespace) -> int:
     settings = options.settings_of(args)
     logs.configure(settings.log_level, settings.log_format)
     if settings.dataplane == "none":
-        if settings.mesh is None:
-            raise ValueError('dataplane.kind = "none" and no [mesh]: there is nothing to do; configure one of the two')
-        asyncio.run(MeshAgent(settings, reload=lambda: options.settings_of(args)).run())
+        _keep_mesh(args, settings)
     else:
         _mirror(args, settings)
     return 0
+
+
+def _keep_mesh(args: argparse.Namespace, settings: Settings) -> None:
+    from rtagent.agent.mesh_agent import MeshAgent
+
+    if settings.mesh is None:
+        raise ValueError('dataplane.kind = "none" and no [mesh]: there is nothing to do; configure one of the two')
+    asyncio.run(MeshAgent(settings, reload=lambda: options.settings_of(args)).run())
 
 
 def _mirror(args: argparse.Namespace, settings: Settings) -> None:

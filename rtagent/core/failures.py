@@ -1,4 +1,4 @@
-"""What may happen to a session with something outside, whatever it is; apart, so that to know it costs no import."""
+"""What may go wrong, wherever it does; apart, so that to know it costs no import."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class Disconnected(Exception):
 
 class VersionMismatch(Exception):
     """The other side speaks another version: the message says which messages are missing or changed."""
+
+
+class Trouble(Exception):
+    """Something that a person has to put right; the text is for that person."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from rtagent.core.failures import Trouble
+
 NAMES = (
     "mesh", "owners", "pods", "kernel", "bfd", "shared", "session", "channel",
     "own-first", "own-session", "own-import", "own-export", "own-last",
@@ -21,7 +23,7 @@ NAMES = (
 _PLACEHOLDER = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
 
 
-class TemplateError(Exception):
+class TemplateError(Trouble):
     """The operator's mistake in a template; the text names file, line and what would be right."""
 
 

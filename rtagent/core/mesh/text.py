@@ -12,6 +12,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
+from rtagent.core.failures import Trouble
 from rtagent.core.mesh.options import MODERN, Options, Version
 from rtagent.core.mesh.secrets import pair_key
 from rtagent.core.mesh.sessions import Channel, Impossible, Session, Topology, escaped, next_hop, sessions
@@ -32,7 +33,7 @@ _MOST_MEMBERS = 1024
 """What a reflector may send: the limit of one member for each of so many."""
 
 
-class Unsupported(Exception):
+class Unsupported(Trouble):
     """What is configured cannot be written for this BIRD; the text says what can."""
 
 
