@@ -102,7 +102,7 @@ class Agent:
             self.source.run(),
             self.reconciler.run(),
             *([self._prober.run(), self._link_maker.run()] if settings.dataplane == "vpp" else []),
-            service.feed_watchdog(self._round, asyncio.sleep),
+            service.feed_watchdog(self.reconciler.wait_alive, asyncio.sleep),
             *([self._metrics.run()] if self._metrics else []),
             *([self._mesh.run()] if self._mesh else []),
         ]
@@ -167,11 +167,6 @@ class Agent:
             if self.mirror.store.forget_unused():
                 self.source.forget()
             self.mirror.ledger.forget_absent()
-
-    async def _round(self) -> None:
-        """Return when the loop has made a round since the call."""
-        self.reconciler.wake()
-        await self.reconciler.progressed.wait()
 
     def _reload_settings(self) -> None:
         service.reloading()

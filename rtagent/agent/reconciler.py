@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Protocol
 
@@ -42,6 +43,7 @@ _RETRY_BACKOFF_S = (1.0, 60.0)
 _SHADOW_CHECK_S = 5.0
 _SHADOW_CHECK_ROWS = 1024
 _LAGS_KEPT = 1000
+_LOOK_AGAIN_S = 1.0
 
 
 class DecisionTap(Protocol):
@@ -118,6 +120,8 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._heard_at: float | None = None
         self._rounds_begun = self._rounds_ended = 0
+        self._asked = 0
+        """Calls of the data plane that are under way."""
         self._free_plans = asyncio.Semaphore(_PLANS_UNDER_WAY)
         self._retry_backoff_s = _RETRY_BACKOFF_S[0]
         self._retry_timer: asyncio.TimerHandle | None = None
@@ -163,6 +167,18 @@ class Reconciler:
                 await self.progressed.wait()
                 rows = np.intersect1d(rows, self._ledger.unsettled())
                 objects &= self._objects.unsettled()
+
+    async def wait_alive(self) -> None:
+        """Return when a round has ended since the call, or where the data plane is what the loop waits for.
+
+        How long that may keep silent is for the sink to say: it is no fault of ours.
+        """
+        self.wake()
+        while self.state is SinkState.SYNCED and not self._asked:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await self.progressed.wait()
+                    return
 
     async def _wait_decided(self) -> None:
         """Return when every row that is touched now has been decided: a round in progress has only begun with its rows.
@@ -265,14 +281,17 @@ class Reconciler:
         for stage in stages:
             for start in range(0, len(stage), _OBJECTS_UNDER_WAY):
                 changes = stage[start : start + _OBJECTS_UNDER_WAY]
-                self._record_objects(changes, await self._sink.write_all(changes))
+                with self._asking():
+                    answers = await self._sink.write_all(changes)
+                self._record_objects(changes, answers)
 
     async def _look_at_connected(self, stages: Stages) -> None:
         """Look at the routes that interfaces bring along: they shadow ours, and give way when they go."""
         keys = connected((change for stage in stages for change in stage), self._objects.held)
         if not len(keys):
             return
-        held = await self._sink.lookup(keys)
+        with self._asking():
+            held = await self._sink.lookup(keys)
         stronger = held.take(np.array([self._sink.outranks(int(source)) for source in held.source], bool))
         table = self._store.rib.table
         free = np.setdiff1d(table.find(keys), table.find(stronger.keys))
@@ -309,7 +328,8 @@ class Reconciler:
         self, decision: Decision, number: int, heard_at: float | None, slot: asyncio.Semaphore
     ) -> None:  # fmt: skip
         try:
-            retval = await self._sink.apply(decision.plan)
+            with self._asking():
+                retval = await self._sink.apply(decision.plan)
         finally:
             slot.release()
         if self._tap:
@@ -325,6 +345,14 @@ class Reconciler:
         if self._store.has_touched:
             self.wake()
         self._note_progress()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
 
     def _retry_later(self) -> None:
         if self._retry_timer is None:

@@ -1,7 +1,7 @@
 """An agent as a service: it runs until a signal ends it, and tells systemd of ready, reloading, stopping and alive.
 
 The watchdog is fed by rounds of the reconcile loop, not by a timer: a loop that hangs is restarted, and forwarding
-outlives that (man 3 sd_notify).
+outlives that (man 3 sd_notify). One that waits for VPP does not hang: the session limits how long VPP may be silent.
 """
 
 from __future__ import annotations

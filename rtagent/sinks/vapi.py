@@ -205,8 +205,8 @@ class VapiClient:
         self._framer = Framer()
         self._questions: list[_Question] = []
         self._unanswered = 0
-        self._some_answered = asyncio.Event()
         """How many answers are due."""
+        self._some_answered = asyncio.Event()
         self._context = 0
         self._welcome: asyncio.Future[MessageTable] = asyncio.get_running_loop().create_future()
         self._stream = VapiStream(peer, self._receive, self.close)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from rtagent.agent.reconciler import Reconciler, SinkState
 from rtagent.core.ledger import Ledger
 from rtagent.core.objects import Objects
+from rtagent.core.sink import Plan
 from rtagent.core.store import Store
 from rtagent.sinks.memory import MemoryFib
 from rtagent.vector.batch import KernelBatch
@@ -34,11 +37,11 @@ def blackholes(groups: NexthopGroups, count: int) -> KernelBatch:
 class Bench:
     """A store, a memory FIB and the loop between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: type[MemoryFib] = MemoryFib) -> None:
         self.groups, entries = NexthopGroups(), FibEntries()
         self.store = Store(self.groups, entries)
         ledger = Ledger(self.store.rib, self.store.resolver)
-        self.sink = MemoryFib(entries)
+        self.sink = sink(entries)
         self.loop = Reconciler(self.store, ledger, Objects(), self.sink, may_remove=lambda: True)
 
     def apply(self, count: int) -> None:
@@ -100,3 +103,48 @@ def test_waiting_while_the_data_plane_is_away_waits_for_its_return() -> None:
         return bench.loop.writes
 
     assert asyncio.run(main()) == 20
+
+
+class Silent(MemoryFib):
+    """A data plane that takes plans and does not answer."""
+
+    async def apply(self, plan: Plan) -> NDArray[np.int32]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_the_loop_is_alive_while_the_data_plane_owes_an_answer() -> None:
+    async def main() -> int:
+        bench = Bench(Silent)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(bench.loop.run())
+            while bench.loop.state is not SinkState.SYNCED:
+                await bench.loop.progressed.wait()
+            bench.apply(1)
+            async with asyncio.timeout(10):
+                for _ in range(3):
+                    await bench.loop.wait_alive()
+                    await asyncio.sleep(0)
+            running.cancel()
+        return bench.loop.writes
+
+    assert asyncio.run(main()) == 0
+
+
+def test_the_loop_is_not_alive_without_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> bool:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(bench.loop.run())
+            while bench.loop.state is not SinkState.SYNCED:
+                await bench.loop.progressed.wait()
+            await bench.loop.wait_alive()
+            monkeypatch.setattr(bench.loop, "wake", lambda: None)  # a wake-up that is lost
+            waiting = group.create_task(bench.loop.wait_alive())
+            await asyncio.wait([waiting], timeout=0.2)
+            alive = waiting.done()
+            waiting.cancel()
+            running.cancel()
+        return alive
+
+    assert not asyncio.run(main())
