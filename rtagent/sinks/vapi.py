@@ -1,6 +1,6 @@
 """A client of VPP's API: questions and answers over one socket, thousands of them under way at once.
 
-Every question has a context, the range of contexts it may be answered by, and a ``_Question`` that collects the
+Every question has a context, the range of contexts it may be answered by, and a ``Question`` that collects the
 answers; VPP answers in order, but nothing here relies on it. There is no task behind it: the event loop brings
 bytes, these become messages, and each is given to whoever asked.
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtagent.core.sink import Disconnected, VersionMismatch
+from rtagent.sinks.vapi_questions import Decode, Dump, Get, Question, Request, Requests
 from rtagent.transport.vapi import VapiStream, open_socket
 from rtagent.wire.errors import MalformedMessage
 from rtagent.wire.vapi.definitions import Messages, MessageTable, hello
@@ -33,12 +33,8 @@ _SILENCE_S = 60.0
 _UNANSWERED_MESSAGES = 65_536
 _MANY_UNANSWERED = 1024
 _REST_S = 0.002
-_WAITING_BYTES = 8 << 20
 _CONTEXTS = 1 << 32
 _KEEPALIVE = "memclnt_keepalive"
-
-Decode: TypeAlias = Callable[[Frames, NDArray[np.uint32]], None]
-"""Takes answers, and which of the questions each of them answers."""
 
 
 class Refused(Exception):
@@ -47,143 +43,6 @@ class Refused(Exception):
     def __init__(self, name: str, retval: int) -> None:
         super().__init__(f"{name}: {retval}")
         self.retval = retval
-
-
-class _Question(ABC):
-    """A question under way: ``contexts`` numbers from ``first`` on belong to its answers."""
-
-    def __init__(self, first: int, contexts: int) -> None:
-        self.first = first
-        self.contexts = contexts
-        self.answered = False
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """For whoever asked, and nobody else: to be cancelled while awaiting it is to give up on it."""
-
-    @abstractmethod
-    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
-        """Take messages with their contexts, counted from ``first``. Raises MalformedMessage."""
-
-    def finish(self) -> None:
-        """All answers have come."""
-        self.answered = True
-        if not self.done.done():
-            self.done.set_result(None)
-
-    def fail(self, failure: Disconnected) -> None:
-        """No answer will come any more."""
-        if not self.done.done():
-            self.done.set_exception(failure)
-            self.done.exception()  # whoever asked may have given up, then nobody looks at it
-
-
-class _Request(_Question):
-    """One answer."""
-
-    def __init__(self, first: int, reply_id: int, decode: Decode) -> None:
-        super().__init__(first, 1)
-        self._reply_id = reply_id
-        self._decode = decode
-
-    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
-        if len(frames) > 1:
-            raise MalformedMessage("a question is answered twice")
-        message_id, _ = frames.head()
-        if message_id != self._reply_id:
-            raise MalformedMessage(f"an answer of kind {message_id}, {self._reply_id} is due")
-        self._decode(frames, offset)
-        self.finish()
-
-
-class _Requests(_Question):
-    """As many answers as contexts, all of one message, decoded into columns as they come."""
-
-    def __init__(self, first: int, contexts: int, reply_id: int, decode: Decode) -> None:
-        super().__init__(first, contexts)
-        self._reply_id = reply_id
-        self._decode = decode
-        self._seen = np.zeros(contexts, bool)
-
-    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
-        if (frames.message_id != self._reply_id).any():
-            raise MalformedMessage(f"answers of kind {set(frames.message_id.tolist())}, {self._reply_id} is due")
-        seen_before = np.count_nonzero(self._seen)
-        self._seen[offset] = True
-        seen = np.count_nonzero(self._seen)
-        if seen - seen_before != len(offset):
-            raise MalformedMessage("a question is answered twice")
-        self._decode(frames, offset)
-        if seen == self.contexts:
-            self.finish()
-
-
-class _Dump(_Question):
-    """Details until the ping behind the dump is answered; what is not fetched yet waits, up to a limit."""
-
-    def __init__(self, first: int, details_id: int, ping_id: int, stream: VapiStream) -> None:
-        super().__init__(first, 2)
-        self.arrived = asyncio.Event()
-        self._ids = np.array([details_id, ping_id], np.uint16)
-        self._stream = stream
-        self._parts: list[Frames] = []
-        self._waiting_bytes = 0
-        self._paused = False
-        self._abandoned = False
-
-    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
-        if (frames.message_id != self._ids[offset]).any():
-            raise MalformedMessage(f"answers of kind {set(frames.message_id.tolist())}, {self._ids[0]} is due")
-        ended = bool(offset[-1] == 1)
-        if np.count_nonzero(offset) != ended:
-            raise MalformedMessage("details after the end of their dump")
-        details = frames.take(offset == 0)
-        if len(details) and not self._abandoned:
-            self._parts.append(details)
-            self._waiting_bytes += len(details.data)
-            if self._waiting_bytes > _WAITING_BYTES and not self._paused:
-                self._paused = True
-                self._stream.pause()
-        if ended:
-            self.finish()
-        self.arrived.set()
-
-    def fail(self, failure: Disconnected) -> None:
-        super().fail(failure)
-        self.arrived.set()
-
-    def fetch(self) -> Frames | None:
-        """Return what has arrived since the last time."""
-        parts, self._parts, self._waiting_bytes = self._parts, [], 0
-        self.arrived.clear()
-        if self._paused:
-            self._paused = False
-            self._stream.resume()
-        return Frames.concat(parts) if parts else None
-
-    def abandon(self) -> None:
-        """Nobody fetches any more."""
-        self._abandoned = True
-        self.fetch()
-
-
-class _Get(_Question):
-    """Details until the reply behind them, all of one context."""
-
-    def __init__(self, first: int, details_id: int, reply_id: int) -> None:
-        super().__init__(first, 1)
-        self.details: list[Frames] = []
-        self.reply = b""
-        self._details_id = details_id
-        self._reply_id = reply_id
-
-    def take(self, frames: Frames, offset: NDArray[np.uint32]) -> None:
-        ids = frames.message_id
-        is_reply = ids == self._reply_id
-        if (~is_reply & (ids != self._details_id)).any() or is_reply[:-1].any():
-            raise MalformedMessage(f"answers of kind {set(ids.tolist())}, {self._details_id} is due")
-        self.details.append(frames.take(~is_reply))
-        if is_reply[-1]:
-            self.reply = frames.message(len(frames) - 1)
-            self.finish()
 
 
 class VapiClient:
@@ -203,7 +62,7 @@ class VapiClient:
         self._is_event = np.zeros(1 << 16, bool)
         """By message number."""
         self._framer = Framer()
-        self._questions: list[_Question] = []
+        self._questions: list[Question] = []
         self._unanswered = 0
         """How many answers are due."""
         self._some_answered = asyncio.Event()
@@ -243,7 +102,7 @@ class VapiClient:
             replies.append(self.messages.unpack(f"{name}_reply", frames.message(0)))
 
         first = self._contexts(1)
-        question = _Request(first, self.messages.numbers[f"{name}_reply"], decode)
+        question = Request(first, self.messages.numbers[f"{name}_reply"], decode)
         self._ask(question, memoryview(self.messages.pack(name, first, **fields)))
         await question.done
         if replies[0].retval < 0:
@@ -266,7 +125,7 @@ class VapiClient:
         cursor, retval, numbers = 0, TRY_AGAIN, self.messages.numbers
         while retval == TRY_AGAIN:
             first = self._contexts(1)
-            question = _Get(first, numbers[details], numbers[f"{name}_reply"])
+            question = Get(first, numbers[details], numbers[f"{name}_reply"])
             self._ask(question, memoryview(self.messages.pack(name, first, cursor=cursor, **fields)))
             await question.done
             try:
@@ -284,7 +143,7 @@ class VapiClient:
         """Ask for a dump and yield its details as they come, many at a time. Raises Disconnected."""
         first = self._contexts(2)
         numbers = self.messages.numbers
-        dump = _Dump(first, numbers[details], numbers["control_ping_reply"], self._stream)
+        dump = Dump(first, numbers[details], numbers["control_ping_reply"], self._stream)
         ping = self.messages.pack("control_ping", (first + 1) % _CONTEXTS)
         self._ask(dump, memoryview(self.messages.pack(name, first, **fields) + ping))
         try:
@@ -314,7 +173,7 @@ class VapiClient:
         await self._stream.room()
         first = self._contexts(count)
         number = self.messages.numbers[reply]
-        question = _Request(first, number, decode) if count == 1 else _Requests(first, count, number, decode)
+        question = Request(first, number, decode) if count == 1 else Requests(first, count, number, decode)
         self._ask(question, encode(first).data)
         return question.done
 
@@ -369,7 +228,7 @@ class VapiClient:
             return
         self._silence = self._loop.call_later(max(_SILENCE_S / 10, _SILENCE_S - quiet_s), self._look_for_silence)
 
-    def _ask(self, question: _Question, request: memoryview) -> None:
+    def _ask(self, question: Question, request: memoryview) -> None:
         if self.lost:
             raise Disconnected(self._why_lost)
         if not self._questions:
@@ -433,7 +292,7 @@ class VapiClient:
                 return
         raise MalformedMessage(f"message {message_id} answers nothing that was asked")
 
-    def _forget(self, question: _Question) -> None:
+    def _forget(self, question: Question) -> None:
         self._questions.remove(question)
         self._unanswered -= question.contexts
         self._some_answered.set()
