@@ -44,6 +44,13 @@ class Bench:
         self.sink = sink(entries)
         self.loop = Reconciler(self.store, ledger, Objects(), self.sink, may_remove=lambda: True)
 
+    async def start(self, group: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Run the loop, and return when it is in sync."""
+        running = group.create_task(self.loop.run())
+        while self.loop.state is not SinkState.SYNCED:
+            await self.loop.progressed.wait()
+        return running
+
     def apply(self, count: int) -> None:
         self.store.apply(blackholes(self.groups, count))
         self.loop.wake()
@@ -53,9 +60,7 @@ def test_waiting_in_mid_round_waits_for_the_rows_that_are_not_decided_yet() -> N
     async def main() -> int:
         bench = Bench()
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
-            while bench.loop.state is not SinkState.SYNCED:
-                await bench.loop.progressed.wait()
+            running = await bench.start(group)
             bench.apply(MANY)
             await bench.loop.progressed.wait()  # the first slice is written, the others are not even decided
             assert bench.loop.writes < MANY
@@ -117,9 +122,7 @@ def test_the_loop_is_alive_while_the_data_plane_owes_an_answer() -> None:
     async def main() -> int:
         bench = Bench(Silent)
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
-            while bench.loop.state is not SinkState.SYNCED:
-                await bench.loop.progressed.wait()
+            running = await bench.start(group)
             bench.apply(1)
             async with asyncio.timeout(10):
                 for _ in range(3):
@@ -135,9 +138,7 @@ def test_the_loop_is_not_alive_without_rounds(monkeypatch: pytest.MonkeyPatch) -
     async def main() -> bool:
         bench = Bench()
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(bench.loop.run())
-            while bench.loop.state is not SinkState.SYNCED:
-                await bench.loop.progressed.wait()
+            running = await bench.start(group)
             await bench.loop.wait_alive()
             monkeypatch.setattr(bench.loop, "wake", lambda: None)  # a wake-up that is lost
             waiting = group.create_task(bench.loop.wait_alive())
