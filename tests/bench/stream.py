@@ -1,8 +1,9 @@
 """Packets through a VPP worker while the agent starts anew beside a full table, and while somebody compares the two.
 
-A stream of numbered packets crosses VPP from one host to another, the kernel stamps each as it arrives. What is lost,
-and the longest time without a packet, is told beside the same stream with nobody at work, which is what the machine
-itself does to it; and beside VPP's own dump, which holds the workers.
+A stream of packets crosses VPP from one host to another; each tells when it was sent, and the kernel stamps it as it
+arrives. What is lost, and how long VPP kept a packet at most, is told beside the same stream with nobody at work, which
+is what the machine itself does to it; and beside VPP's own dump, which holds the workers. The longest time without a
+packet is told, too: it holds the time for which the sender had no processor.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _PAUSE_S = 0.0005
 _SO_TIMESTAMPNS = 35
 _IDLE_S = 5.0
 _TIMEOUT_S = 600
+_SENT_NS = struct.Struct("<Q")
+"""What a packet says: when it was sent, by CLOCK_REALTIME, as the kernel's stamps are."""
 
 
 def restart_stream(routes: int = 1_000_000) -> dict[str, float]:
@@ -79,6 +82,7 @@ def _streamed(site: VppSite, name: str, work: Callable[[], object]) -> dict[str,
         f"{name}_s": taken_s,
         f"{name}_packets": float(sent),
         f"{name}_lost": float(sent - seen["packets"]),
+        f"{name}_longest_delay_ms": seen["longest_delay_ms"],
         f"{name}_longest_gap_ms": seen["longest_gap_ms"],
     }
 
@@ -116,15 +120,15 @@ def _send(mark: Path) -> None:
         sending.connect((_RECEIVER, _PORT))
         mark.touch()
         while not select.select([sys.stdin], [], [], 0)[0]:
-            sending.send(struct.pack("<Q", number))
+            sending.send(_SENT_NS.pack(time.time_ns()))
             number += 1
             time.sleep(_PAUSE_S)
     print(number)
 
 
 def _receive(mark: Path) -> None:
-    """Receive until somebody says that it is enough; say how many packets came, and the longest time without one."""
-    packets, last_s, longest_s = 0, 0.0, 0.0
+    """Receive until somebody says that it is enough; say how many came, the longest on its way, the longest without."""
+    packets, last_s, gap_s, delay_s = 0, 0.0, 0.0, 0.0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving:
         receiving.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -133,14 +137,15 @@ def _receive(mark: Path) -> None:
         while True:
             ready, _, _ = select.select([receiving, sys.stdin], [], [])
             if receiving in ready:
-                _, ancillary, _, _ = receiving.recvmsg(16, 64)
+                data, ancillary, _, _ = receiving.recvmsg(16, 64)
                 whole_s, rest_ns = struct.unpack("<qq", ancillary[0][2])
                 now_s = whole_s + rest_ns / 1e9
-                longest_s = max(longest_s, now_s - last_s) if packets else 0.0
+                delay_s = max(delay_s, now_s - _SENT_NS.unpack(data)[0] / 1e9)
+                gap_s = max(gap_s, now_s - last_s) if packets else 0.0
                 packets, last_s = packets + 1, now_s
             elif ready:
                 break
-    print(json.dumps({"packets": packets, "longest_gap_ms": longest_s * 1e3}))
+    print(json.dumps({"packets": packets, "longest_delay_ms": delay_s * 1e3, "longest_gap_ms": gap_s * 1e3}))
 
 
 if __name__ == "__main__":
