@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from typing import Protocol
 
@@ -43,7 +43,6 @@ _RETRY_BACKOFF_S = (1.0, 60.0)
 _SHADOW_CHECK_S = 5.0
 _SHADOW_CHECK_ROWS = 1024
 _LAGS_KEPT = 1000
-_LOOK_AGAIN_S = 1.0
 
 
 class DecisionTap(Protocol):
@@ -107,7 +106,7 @@ class Reconciler:
         self.lags_s: deque[float] = deque(maxlen=_LAGS_KEPT)
         """From a change heard of to its answer from the data plane, the last rounds."""
         self.progressed = asyncio.Event()
-        """Set, and cleared at once, whenever a round or a write has ended: see ``wait_settled``."""
+        """Set, and cleared at once, whenever a round or a write has ended, or the data plane is asked."""
         self._store = store
         self._ledger = ledger
         self._objects = objects
@@ -169,16 +168,14 @@ class Reconciler:
                 objects &= self._objects.unsettled()
 
     async def wait_alive(self) -> None:
-        """Return when a round has ended since the call, or where the data plane is what the loop waits for.
+        """Return when a round that began after the call has ended, or where the loop waits for the data plane.
 
         How long that may keep silent is for the sink to say: it is no fault of ours.
         """
         self.wake()
-        while self.state is SinkState.SYNCED and not self._asked:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN_S):
-                    await self.progressed.wait()
-                    return
+        last = self._rounds_begun + 1
+        while self._rounds_ended < last and not self._asked and self.state is SinkState.SYNCED:
+            await self.progressed.wait()
 
     async def _wait_decided(self) -> None:
         """Return when every row that is touched now has been decided: a round in progress has only begun with its rows.
@@ -348,7 +345,10 @@ class Reconciler:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
+        """Say that the data plane owes an answer."""
         self._asked += 1
+        if self._asked == 1:
+            self._note_progress()
         try:
             yield
         finally:
