@@ -41,10 +41,8 @@ _READ = np.dtype(
     [*FRAME_FIELDS, *REQUEST_FIELDS, ("family", "u1"), ("source", "u1"), ("others", "u1"), ("cursor", ">u4"),
      ("max_rows", ">u4")]
 )  # fmt: skip
-_READ_REPLY = np.dtype(
-    [("message_id", ">u2"), ("context", ">u4"), ("retval", ">i4"), ("cursor", ">u4"), ("n_lists", ">u4"),
-     ("n_rows", ">u4"), ("n_bytes", ">u4")]
-)  # fmt: skip
+_READ_REPLY = struct.Struct(">HIiIIII")
+"""message_id, context; retval, cursor, n_lists, n_rows, n_bytes."""
 
 
 class FibSlice(NamedTuple):
@@ -98,9 +96,7 @@ def encode_apply(
 
 def decode_apply_reply(message: bytes, rows: int) -> NDArray[np.int32]:
     """Return the retval of each of the ``rows`` that were asked for. Raises MalformedMessage."""
-    if len(message) < _APPLY_REPLY.size:
-        raise MalformedMessage(f"fibbulk_apply_reply of {len(message)} bytes")
-    _, _, of_all, n_refused = _APPLY_REPLY.unpack_from(message)
+    _, _, of_all, n_refused = _head(message, _APPLY_REPLY, "fibbulk_apply_reply")
     if len(message) != _APPLY_REPLY.size + n_refused * _REFUSED.itemsize:
         raise MalformedMessage(f"fibbulk_apply_reply of {len(message)} bytes with {n_refused} rows")
     retval = np.full(rows, of_all, np.int32)
@@ -129,12 +125,11 @@ def encode_read(
 
 def decode_read_reply(message: bytes, family: int, paths: PathLists) -> FibSlice:
     """Return a slice of entries. Raises MalformedMessage."""
-    head = _head(message, _READ_REPLY, "fibbulk_read_reply")
-    if head["retval"]:
-        raise MalformedMessage(f"fibbulk_read is answered by {head['retval']}")
-    n_lists, rows = int(head["n_lists"]), int(head["n_rows"])
+    _, _, retval, cursor, n_lists, rows, _ = _head(message, _READ_REPLY, "fibbulk_read_reply")
+    if retval:
+        raise MalformedMessage(f"fibbulk_read is answered by {retval}")
     size, is_label = 16 if family == AF_INET6 else 4, family == AF_MPLS
-    fixed = _READ_REPLY.itemsize
+    fixed = _READ_REPLY.size
     if len(message) < fixed + 4 * n_lists:
         raise MalformedMessage(f"fibbulk_read_reply of {len(message)} bytes with {n_lists} path lists")
     ends = np.frombuffer(message, ">u4", n_lists, fixed).astype(np.int64)
@@ -164,7 +159,7 @@ def decode_read_reply(message: bytes, family: int, paths: PathLists) -> FibSlice
     return FibSlice(
         FibVector(masked(Keys(hi, lo, meta)), entry, source.copy()),
         hidden=(flags & _HIDDEN) != 0,
-        cursor=int(head["cursor"]),
+        cursor=cursor,
         bottom=(flags & _BOTTOM) != 0,
         payload=payload,
         marked=_marked(lists)[which] if is_label else np.zeros(rows, bool),
@@ -214,8 +209,7 @@ def _columns_one_by_one(keys: Keys, which: NDArray[np.uint32], family: int) -> I
         yield struct.pack(f">{count}I", *[hi >> 32 for hi in his])
 
 
-def _head(message: bytes, dtype: np.dtype[np.void], what: str) -> np.void:
-    if len(message) < dtype.itemsize:
+def _head(message: bytes, layout: struct.Struct, what: str) -> tuple[int, ...]:
+    if len(message) < layout.size:
         raise MalformedMessage(f"{what} of {len(message)} bytes")
-    head: np.void = np.frombuffer(message, dtype, 1)[0]
-    return head
+    return layout.unpack_from(message)
