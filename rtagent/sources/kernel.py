@@ -38,8 +38,10 @@ _MANY_MESSAGES, _REST_S = 4, 0.004
 _STORM_PER_S, _STORM_REST_S = 30_000, 0.03
 """A lone change goes at once. Where there are more, whatever comes within the next milliseconds is taken together: a
 batch costs the more, the emptier it is. In a storm (messages a second) that is longer."""
-_DUMP_SLOTS = 4
-"""128 KiB, some 2000 routes: small enough for whoever else waits for a turn, the connection to VPP above all."""
+_DUMP_SLOTS = 16
+"""512 KiB, some 8000 routes: a part of a dump costs the less a route, the larger it is, up to what a cache holds."""
+_FIRST_PARTS, _FIRST_SLOTS = 64, 4
+"""Its first parts are small: who connects to VPP meanwhile waits for a turn of the loop some dozens of times."""
 
 
 class KernelSource:
@@ -257,12 +259,13 @@ class KernelSource:
             return ""
         self._sequence += 1
         answers.send(dump_request(dump, self._sequence))
-        interrupted = False
+        interrupted, parts = False, 0
         while True:
             await answers.readable()
-            datagrams = answers.receive()
+            datagrams = answers.receive(_FIRST_SLOTS if parts < _FIRST_PARTS else None)
             if datagrams is None:
                 continue
+            parts += 1
             received = self._intake.dumped(datagrams)
             self._note(received)
             interrupted |= received.interrupted or datagrams.truncated

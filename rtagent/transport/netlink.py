@@ -102,9 +102,9 @@ class NetlinkSocket:
         """Send one request; it fits, or the kernel says so at once."""
         self._socket.send(message)
 
-    def receive(self) -> Datagrams | None:
-        """Return what is queued, up to all slots, None where nothing is. Raises Overflow."""
-        count = _libc.recvmmsg(self._socket.fileno(), self._vectors, self.slots, socket.MSG_DONTWAIT, None)
+    def receive(self, slots: int | None = None) -> Datagrams | None:
+        """Return what is queued, up to so many (None: all) slots, None where nothing is. Raises Overflow."""
+        count = _libc.recvmmsg(self._socket.fileno(), self._vectors, slots or self.slots, socket.MSG_DONTWAIT, None)
         if count < 0:
             number = ctypes.get_errno()
             if number in (errno.EAGAIN, errno.EINTR):
