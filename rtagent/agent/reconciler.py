@@ -164,7 +164,7 @@ class Reconciler:
                     rows, objects = self._ledger.unsettled(), self._objects.unsettled()
             else:
                 await self.progressed.wait()
-                rows = np.intersect1d(rows, self._ledger.unsettled())
+                rows = self._ledger.unsettled(rows)
                 objects &= self._objects.unsettled()
 
     async def wait_alive(self) -> None:

@@ -57,31 +57,39 @@ class KeyTable:
 
     def find(self, keys: Keys) -> Rows:
         """Return the row of each key, -1 where it is not present."""
-        found = np.full(len(keys), -1, np.int32)
-        waiting = np.arange(len(keys))
         position = self._hash(keys)
-        mask, step = len(self._buckets) - 1, 0
+        row = self._buckets[position]
+        found = np.where(self._equal(keys, row), row, np.int32(_EMPTY))
+        waiting = np.flatnonzero(found != row)
+        position, step = position[waiting], 0
         while len(waiting):
             step += 1
+            position = (position + step) & (len(self._buckets) - 1)
             row = self._buckets[position]
-            occupied = row != _EMPTY
-            waiting, position, row = waiting[occupied], position[occupied], row[occupied]
-            hit = self._equal(keys, waiting, row)
+            hit = self._equal(keys.take(waiting), row)
             found[waiting[hit]] = row[hit]
-            miss = ~hit
-            waiting, position = waiting[miss], (position[miss] + step) & mask
+            more = (row != _EMPTY) & ~hit
+            waiting, position = waiting[more], position[more]
         return found
 
     def intern(self, keys: Keys) -> Rows:
         """Return the row of each key, making rows for those that are new; equal keys get one row."""
         self._reserve(len(keys))
-        rows = np.full(len(keys), -1, np.int32)
-        waiting = np.arange(len(keys))
         position = self._hash(keys)
+        rows = self._buckets[position]
+        known = self._equal(keys, rows)
+        if not known.all():
+            new = ~known
+            rows[new] = self._place(keys.take(new), position[new])
+        return rows
+
+    def _place(self, keys: Keys, position: NDArray[np.intp]) -> Rows:
+        """Return the row of each key, none of which is in its first bucket yet."""
         buckets = self._buckets
+        rows = np.full(len(keys), _EMPTY, np.int32)
+        waiting = np.arange(len(keys))
         mask, step = len(buckets) - 1, 0
-        while len(waiting):
-            step += 1
+        while True:
             vacant = buckets[position] == _EMPTY
             if vacant.any():
                 claimed, claimant = position[vacant], waiting[vacant]
@@ -89,14 +97,16 @@ class KeyTable:
                 won = buckets[claimed] == claimant
                 winner = claimant[won]
                 buckets[claimed[won]] = rows[winner] = self._new_rows(keys.take(winner))
-                left = rows[waiting] < 0
+                left = rows[waiting] == _EMPTY
                 waiting, position = waiting[left], position[left]
+            if not len(waiting):
+                return rows
             row = buckets[position]
-            hit = self._equal(keys, waiting, row)
+            hit = self._equal(keys.take(waiting), row)
             rows[waiting[hit]] = row[hit]
             miss = ~hit
+            step += 1
             waiting, position = waiting[miss], (position[miss] + step) & mask
-        return rows
 
     def intern_one_by_one(self, keys: Sequence[tuple[int, int, int]]) -> list[int]:
         """Return the row of each (hi, lo, meta) as ``intern`` does: for a few keys that is quicker."""
@@ -140,10 +150,12 @@ class KeyTable:
         self._hi[row], self._lo[row], self._meta[row] = hi, lo, meta
         return row
 
-    def _equal(self, keys: Keys, which: NDArray[np.intp], row: Rows) -> NDArray[np.bool_]:
-        equal: NDArray[np.bool_] = self._hi[row] == keys.hi[which]
-        equal &= self._lo[row] == keys.lo[which]
-        equal &= self._meta[row] == keys.meta[which]
+    def _equal(self, keys: Keys, row: Rows) -> NDArray[np.bool_]:
+        """Return which keys these rows hold; an empty bucket's holds none."""
+        equal: NDArray[np.bool_] = self._hi[row] == keys.hi
+        equal &= self._lo[row] == keys.lo
+        equal &= self._meta[row] == keys.meta
+        equal &= row != _EMPTY
         return equal
 
     def _hash(self, keys: Keys) -> NDArray[np.intp]:

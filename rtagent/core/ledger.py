@@ -251,12 +251,14 @@ class Ledger:
         size = self._rib.table.size
         return np.flatnonzero(self._shadowed[:size] & (self._rib.group[:size] != NO_GROUP)).astype(np.int32)
 
-    def unsettled(self) -> Rows:
-        """Return the rows that still wait for a write or an answer, refused ones included."""
+    def unsettled(self, rows: Rows | None = None) -> Rows:
+        """Return which of these rows (None: all) still wait for a write or an answer, refused ones included."""
         self._initialise()
-        state = self.state[: self._rib.table.size]
-        waiting = (state == State.PENDING) | (state == State.REJECTED) | self._in_flight[: len(state)]
-        return np.flatnonzero(waiting).astype(np.int32)
+        if rows is None:
+            rows = np.arange(self._rib.table.size, dtype=np.int32)
+        state = self.state[rows]
+        waiting: Rows = rows[(state == State.PENDING) | (state == State.REJECTED) | self._in_flight[rows]]
+        return waiting
 
     def reason(self, row: int) -> str:
         """Return why a row is in its state, empty where there is nothing to say."""

@@ -103,9 +103,8 @@ class Rib:
     def sweep(self, family: int, generation: int) -> int:
         """Empty every row of ``family`` that a complete dump has not seen; return how many."""
         size = self.table.size
-        gone = (self.group[:size] != NO_GROUP) & (self._seen[:size] != generation)
-        gone &= self.table.keys.family == family
-        rows = np.flatnonzero(gone).astype(np.int32)
+        unseen = np.flatnonzero((self.group[:size] != NO_GROUP) & (self._seen[:size] != generation))
+        rows = unseen[self.table.keys.take(unseen).family == family].astype(np.int32)
         self._covers_changed |= bool((self.tos[rows] == TOS_LOCAL_TABLE).any())
         self._clear(rows)
         self._touched.append(rows)
@@ -185,11 +184,11 @@ class Rib:
         """Find what of the local table is no single address; where that has changed, all rows are decided again."""
         self._covers_changed = False
         size = self.table.size
-        local = (self.tos[:size] == TOS_LOCAL_TABLE) & (self.group[:size] != NO_GROUP)
-        rows = np.flatnonzero(local & (self.table.keys.family == AF_INET6) & (self.table.keys.length < 128))
-        kinds = [self.groups[number].kind for number in self.group[rows].tolist()]
-        keys = zip(self.table.keys.take(rows), kinds, strict=True)
-        covers = tuple(sorted(key for key, kind in keys if kind is not Kind.THROW))
+        local = np.flatnonzero((self.tos[:size] == TOS_LOCAL_TABLE) & (self.group[:size] != NO_GROUP))
+        kinds = [self.groups[number].kind for number in self.group[local].tolist()]
+        held = zip(self.table.keys.take(local), kinds, strict=True)
+        hiding = (key for key, kind in held if kind is not Kind.THROW and key.family == AF_INET6 and key.length < 128)
+        covers = tuple(sorted(hiding))
         if covers != self._covers:
             self._covers, self._all_touched = covers, True
 
