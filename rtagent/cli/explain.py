@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from rich.text import Text
-
 from rtagent.agent import snapshot
 from rtagent.cli import options, output
 from rtagent.core.explain import Step, question
@@ -49,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         shown = output.table("", "", "")
         shown.show_header = False
         for step in steps:
-            shown.add_row(_mark(step), step.name, Text(step.text))
+            shown.add_row(_mark(step), step.name, output.plain(step.text))
         output.console().print(shown)
         verdict = "is forwarded" if broken is None else f"is not forwarded as the kernel says: broken at {broken}"
         output.console().print(f"{args.destination} {verdict}")

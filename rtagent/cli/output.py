@@ -1,4 +1,7 @@
-"""How things are shown to people: tables on standard output, progress on standard error."""
+"""How things are shown to people: tables on standard output, progress on standard error.
+
+Nothing else knows rich, and it is loaded by what shows something: it takes longer than most answers do.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 _WIDTH_OFF_TERMINAL = 200
 _ROWS_A_TABLE = 2000
@@ -27,22 +31,27 @@ Row = dict[str, Any]
 
 def console() -> Console:
     """Return the console for results: colours only on a terminal."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OFF_TERMINAL, highlight=False, emoji=False)
 
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Show that something is going on that may take more than a second; nothing off a terminal."""
-    err = Console(stderr=True)
-    if not err.is_terminal:
+    if not sys.stderr.isatty():
         yield
         return
-    with err.status(text):
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
         yield
 
 
 def table(*columns: str) -> Table:
     """Return an empty table in the house's style."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -51,7 +60,16 @@ def table(*columns: str) -> Table:
 
 def word(text: str) -> Text:
     """Return a state or a verdict in its colour."""
+    from rich.text import Text
+
     return Text(text, style=_STYLES.get(text.split(" ")[0], ""))
+
+
+def plain(text: str) -> Text:
+    """Return a text as it is, whatever brackets are in it."""
+    from rich.text import Text
+
+    return Text(text)
 
 
 def paths_text(row: Row | None) -> str:

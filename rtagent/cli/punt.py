@@ -6,8 +6,6 @@ import argparse
 import asyncio
 from typing import Any
 
-from rich.markup import escape
-
 from rtagent.agent import snapshot
 from rtagent.cli import options, output
 
@@ -59,7 +57,7 @@ def _show(found: dict[str, Any]) -> None:
     if not found["linux_cp"]:
         out.print("VPP's linux_cp plugin is not loaded: nothing reaches the host")
     for warning in found["warnings"]:
-        out.print(f"warning: {escape(warning)}")
+        out.print(output.plain(f"warning: {warning}"))
     if found["punted"]:
         output.print_tables(
             found["punted"], ("punted", "table", "from", "state", "packets", "bytes"), _cells

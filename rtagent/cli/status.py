@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from rtagent.agent.asking import ask
 from rtagent.cli import options, output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 NAME = "status"
 HELP = "how the running agent stands"

@@ -29,7 +29,8 @@ def test_without_mirror_and_mesh_there_is_nothing_to_run(tmp_path: Path) -> None
 
 def test_it_imports_neither_vectors_nor_clients_of_sources_that_are_off() -> None:
     code = (
-        "import sys, rtagent.cli.main, rtagent.cli.run; print(*{'numpy', 'aiomqtt', 'lightkube'} & sys.modules.keys())"
+        "import sys, rtagent.cli.main, rtagent.cli.run; "
+        "print(*{'numpy', 'aiomqtt', 'lightkube', 'rich'} & sys.modules.keys())"
     )
     assert "\n" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
