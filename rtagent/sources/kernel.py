@@ -40,7 +40,7 @@ _STORM_PER_S, _STORM_REST_S = 30_000, 0.03
 batch costs the more, the emptier it is. In a storm (messages a second) that is longer."""
 _DUMP_SLOTS = 16
 """512 KiB, some 8000 routes: a part of a dump costs the less a route, the larger it is, up to what a cache holds."""
-_FIRST_PARTS, _FIRST_SLOTS = 64, 4
+_FIRST_PARTS, _FIRST_SLOTS = 128, 1
 """Its first parts are small: who connects to VPP meanwhile waits for a turn of the loop some dozens of times."""
 
 
