@@ -161,6 +161,8 @@ fibbulk_show (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 #undef _
     vlib_cli_output (vm, "%-45s %12.3f", "apply: longest slice, ms",
 		     1e3 * counters->longest_apply_slice_s);
+  vlib_cli_output (vm, "%-45s %12.3f", "apply: longest pause between slices, ms",
+		   1e3 * counters->longest_pause_s);
   vlib_cli_output (vm, "%-45s %12.3f", "apply: longest barrier, ms",
 		   1e3 * counters->longest_barrier_s);
   vlib_cli_output (vm, "%-45s %12.3f", "read: longest slice, ms",

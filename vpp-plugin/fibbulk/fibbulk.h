@@ -22,6 +22,11 @@
 #define FIBBULK_ROWS_PER_CLOCK	  8
 #define FIBBULK_ENTRIES_PER_CLOCK 256
 
+/* How long whoever else waits for the main thread has a turn between two slices: two ticks of its
+ * clock. A process that only yields goes on after the next look at files (vlib_file_poll), which
+ * lasts 10 ms where nothing else is due: the main loop does not know that it is waited for. */
+#define FIBBULK_PAUSE_S 20e-6
+
 /* How long workers are held at a stretch for removals, see fibbulk_apply.c. */
 #define FIBBULK_BARRIER_S 250e-6
 
@@ -47,6 +52,7 @@ typedef struct
   foreach_fibbulk_counter
 #undef _
     f64 longest_apply_slice_s;
+  f64 longest_pause_s;
   f64 longest_barrier_s;
   f64 longest_read_slice_s;
 } fibbulk_counters_t;

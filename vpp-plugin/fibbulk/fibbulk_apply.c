@@ -288,8 +288,9 @@ fibbulk_apply (vlib_main_t *vm, const fibbulk_columns_t *columns, fib_protocol_t
 		clib_max (counters->longest_apply_slice_s, now - begin);
 	      counters->apply_slices++;
 	      barrier_release (vm, &w);
-	      vlib_process_yield (vm);
+	      vlib_process_suspend (vm, FIBBULK_PAUSE_S);
 	      begin = vlib_time_now (vm);
+	      counters->longest_pause_s = clib_max (counters->longest_pause_s, begin - now);
 	      w.slice++;
 	      w.fib_index = ~0;
 	    }
