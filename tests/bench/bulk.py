@@ -44,7 +44,7 @@ def bulk_apply(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float]:
     return found | {"vppctl_routes_per_s": vppctl, "ratio": found["routes_per_s"] / vppctl}
 
 
-def first_sync_bulk(routes: int = 1_000_000, rounds: int = 3) -> dict[str, float]:
+def first_sync_bulk(routes: int = 1_000_000, rounds: int = 5) -> dict[str, float]:
     """The routes of ``vppctl ip route add count``, from the kernel into an empty VPP with the plugin; medians."""
     seen: dict[str, list[float]] = defaultdict(list)
     with Lab() as lab:
