@@ -185,10 +185,11 @@ class Rib:
         self._covers_changed = False
         size = self.table.size
         local = np.flatnonzero((self.tos[:size] == TOS_LOCAL_TABLE) & (self.group[:size] != NO_GROUP))
-        kinds = [self.groups[number].kind for number in self.group[local].tolist()]
-        held = zip(self.table.keys.take(local), kinds, strict=True)
-        hiding = (key for key, kind in held if kind is not Kind.THROW and key.family == AF_INET6 and key.length < 128)
-        covers = tuple(sorted(hiding))
+        held = self.table.keys.take(local)
+        wide = (held.family == AF_INET6) & (held.length < 128)
+        kinds = [self.groups[number].kind for number in self.group[local[wide]].tolist()]
+        keys = zip(held.take(wide), kinds, strict=True)
+        covers = tuple(sorted(key for key, kind in keys if kind is not Kind.THROW))
         if covers != self._covers:
             self._covers, self._all_touched = covers, True
 
