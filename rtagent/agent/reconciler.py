@@ -27,6 +27,7 @@ from rtagent.core.ledger import Decision, Ledger
 from rtagent.core.objects import Objects, Stages
 from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
 from rtagent.core.store import Store
+from rtagent.transport.tasks import end_if_cancelled
 from rtagent.vector.fib import FibVector
 from rtagent.vector.keys import Keys
 from rtagent.vector.objects import ObjectAnswer, ObjectChange, ObjectKey
@@ -147,6 +148,7 @@ class Reconciler:
                 await self._serve()
             except* (Disconnected, VersionMismatch) as lost:
                 self._disconnected(str(first_failure(lost)))
+            end_if_cancelled()
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _CONNECT_BACKOFF_S[1])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiomqtt import Client
+from aiomqtt import Client, MqttError
 
 from rtagent.sources.members.mqtt import Broker as Address
 from rtagent.sources.members.mqtt import MqttMembers
@@ -117,6 +117,27 @@ def test_a_restarted_broker_is_found_again_and_nobody_was_away(broker: Broker) -
             broker.start()
             await heard.until(lambda: len(heard.reports) > reports)
             assert all({"n1", "n2"} == {one.id for one in report} for report in heard.reports[reports:])
+
+    asyncio.run(test())
+
+
+def test_a_member_ends_when_it_is_told_to_while_the_broker_is_lost(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail_at_the_end(_: Client) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise MqttError("the broker has gone")
+
+    async def test() -> None:
+        heard, ending = Heard(), member(broker, "n1")
+        monkeypatch.setattr(ending, "_repeat", fail_at_the_end)
+        task = asyncio.create_task(ending.run(heard))
+        await found(heard, "n1")
+        task.cancel()
+        await asyncio.wait({task}, timeout=20)
+        assert task.cancelled()
 
     asyncio.run(test())
 

@@ -112,6 +112,18 @@ def test_a_lost_data_plane_is_read_again_and_what_is_right_is_not_written(world)
     world.run(scenario)
 
 
+def test_it_ends_when_it_is_told_to_while_the_data_plane_is_lost(world):
+    async def scenario():
+        running = asyncio.create_task(world.reconciler.run())
+        await world.until(lambda: world.reconciler.state is SinkState.SYNCED)
+        await world.fib.close()
+        running.cancel()
+        await asyncio.wait({running}, timeout=TIMEOUT_S)
+        assert running.cancelled()
+
+    asyncio.run(scenario())
+
+
 def test_stale_rows_are_removed_when_all_sources_are_in_sync(world):
     async def scenario():
         world.may_remove = False

@@ -23,6 +23,7 @@ import structlog
 
 from rtagent.sources.members import ClaimSink
 from rtagent.sources.members.retained import Name, Retained
+from rtagent.transport.tasks import end_if_cancelled, until_one_fails
 from rtagent.vector.claims import Claim
 from rtagent.wire.members.announcement import Announcement, Liveness, Refused, encode, encode_liveness
 
@@ -84,6 +85,7 @@ class MqttMembers:
                 self._boot = taken.boot + 1
                 continue
             except (MqttError, OSError, TimeoutError) as error:
+                end_if_cancelled()
                 if self._connected:
                     backoff_s = _BACKOFF_S[0]
                 self._connected = False
@@ -98,8 +100,6 @@ class MqttMembers:
         self._say_again.set()
 
     async def _session(self, sink: ClaimSink) -> None:
-        from aiomqtt import MqttError
-
         async with self._client() as client:
             topics = [(f"{self._broker.topic}/{kind}/+/+", 1) for kind in ("member", "alive")]
             marker = f"{self._broker.topic}/read/{self._name[0]}/{self._name[1]}"
@@ -118,18 +118,7 @@ class MqttMembers:
             log.info("mesh.broker_joined", broker=self._broker.url)
             await self._announce(client)
             self._report(sink)
-            lost: BaseException | None = None
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._listen(client, sink))
-                    group.create_task(self._repeat(client))
-                    group.create_task(self._expire(sink))
-            except* (MqttError, OSError) as several:
-                lost = several.exceptions[0]
-            if lost is not None:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    task.uncancel()  # the group has cancelled us in order to wake us, and does not take it back
-                raise lost
+            await until_one_fails(self._listen(client, sink), self._repeat(client), self._expire(sink))
 
     def _client(self) -> Client:
         from aiomqtt import Client, ProtocolVersion, Will
@@ -249,9 +238,7 @@ async def _publish(client: Client, topic: str, payload: bytes, *, retain: bool =
     (https://github.com/python/cpython/issues/86296; mended in Python 3.12).
     """
     await client.publish(topic, payload, qos=1, retain=retain)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    end_if_cancelled()
 
 
 class _BootTaken(Exception):
