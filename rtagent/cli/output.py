@@ -60,16 +60,14 @@ def table(*columns: str) -> Table:
 
 def word(text: str) -> Text:
     """Return a state or a verdict in its colour."""
-    from rich.text import Text
-
-    return Text(text, style=_STYLES.get(text.split(" ")[0], ""))
+    return plain(text, _STYLES.get(text.split(" ")[0], ""))
 
 
-def plain(text: str) -> Text:
+def plain(text: str, style: str = "") -> Text:
     """Return a text as it is, whatever brackets are in it."""
     from rich.text import Text
 
-    return Text(text)
+    return Text(text, style=style)
 
 
 def paths_text(row: Row | None) -> str:
