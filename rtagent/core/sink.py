@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rtagent.core.failures import Disconnected as Disconnected
 from rtagent.core.failures import VersionMismatch as VersionMismatch
 from rtagent.vector.fib import FibEntries, FibVector
-from rtagent.vector.keys import Keys
+from rtagent.vector.keys import Keys, Selection
 from rtagent.vector.links import Neighbor
 from rtagent.vector.objects import Held, ObjectAnswer, ObjectChange, ObjectKey
 from rtagent.vector.ports import Port
@@ -32,6 +32,10 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    def take(self, rows: Selection) -> Plan:
+        """Return these rows, in this order."""
+        return Plan(self.keys.take(rows), self.entry[rows])
 
 
 class FibSink(Protocol):

@@ -50,6 +50,8 @@ _WRITE_ROWS = 16_384
 _READ_ROWS = 2_048
 """Few, so that VPP rarely waits for us: what it cannot send it moves about in memory."""
 _LOOKUP_ROWS = 4_096
+_FEW_ROWS = 128
+"""So many are sooner written than put in order."""
 
 _PORT_EVENT = "sw_interface_event"
 
@@ -200,8 +202,17 @@ class VppFib:
         family = families.item(0)
         if (others := families != family).any():
             for rows in (~others, others):
-                retval[rows] = await self.apply(Plan(plan.keys.take(rows), plan.entry[rows]))
-            return retval
+                retval[rows] = await self.apply(plan.take(rows))
+        elif family == AF_INET6 and len(plan) > _FEW_ROWS:
+            order = covers_first(plan)
+            retval[order] = await self._apply(plan.take(order), family)
+        else:
+            retval = await self._apply(plan, family)
+        return retval
+
+    async def _apply(self, plan: Plan, family: int) -> NDArray[np.int32]:
+        """Install a plan of one family in its order."""
+        retval = np.zeros(len(plan), np.int32)
         client = self._connected()
         keys, entry = _in_vpp(plan.keys), plan.entry
         async with self._in_order:
@@ -405,6 +416,17 @@ class VppFib:
             retval[which] = decode_replies(frames)
 
         return await client.send(len(keys), "ip_route_add_del_v2_reply", encode, decode)
+
+
+def covers_first(plan: Plan) -> NDArray[np.intp]:
+    """Return the order in which VPP takes IPv6 rows soonest: shorter prefixes first, and removals last, as they were.
+
+    VPP looks for the next shorter prefix of each, length by length from its own down (ip6_fib_table_lookup in
+    vnet/fib/ip6_fib.c), and finds it soon where a near one is there. The kernel tells of that one behind those that
+    it covers (fib6_walk_continue in net/ipv6/ip6_fib.c).
+    """
+    removal = plan.entry == NO_ENTRY
+    return np.lexsort((np.where(removal, 0, plan.keys.length), removal))
 
 
 def _table(family: int, table: int) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import pytest
 from rtagent.core.sink import Disconnected, FibSink, Plan, VersionMismatch
 from rtagent.sinks import vapi
 from rtagent.sinks.vapi import VapiClient
-from rtagent.sinks.vpp import VppFib
-from rtagent.vector.fib import FibEntries
+from rtagent.sinks.vpp import VppFib, covers_first
+from rtagent.vector.fib import NO_ENTRY, FibEntries
 from rtagent.vector.keys import AF_INET, TABLE_MAIN, Key, Keys
 from tests.contract.planes import FakePlane, VppPlane
-from tests.contract.rows import EVERY_KIND, OTHER_WAY, PLAIN, own_rows, write
+from tests.contract.rows import EVERY_KIND, NO_PORT, OTHER_WAY, PLAIN, own_rows, write
 from tests.fakes.vapi import CLI, definitions
 from tests.lab.vpp import INSTALLED
 
@@ -281,6 +281,40 @@ def test_a_caller_that_gives_up_leaves_the_connection_usable(wire: FakePlane | V
         assert 50_000 == len(await own_rows(sink))
 
     run(wire, scenario)
+
+
+def test_of_many_ipv6_rows_covers_are_written_first_and_removals_last(fake: FakePlane) -> None:
+    """As the kernel tells of them, a cover comes behind what it covers; VPP finds it sooner when it is there."""
+
+    async def scenario() -> None:
+        sink = await connected(fake)
+        parts = {
+            Key.parse(f"2001:db8:{part:x}::/{length}"): NO_PORT if part % 9 == 0 else PLAIN
+            for part in range(256)
+            for length in (64, 56, 48)
+        }
+        old, new = Key.parse("2001:db7::/32"), {**parts, Key.parse("2001:db8::/32"): PLAIN}
+        await write(sink, {old: PLAIN})
+        fake.fake.drop_after = fake.fake.route_requests + len(new)
+        with pytest.raises(Disconnected):
+            await write(sink, {old: None, **new})
+        held = [length for _, _, _, length in fake.fake.routes]
+        assert [32, 32] == held[:2]
+        assert sorted(held) == held
+        fake.fake.drop_after = None
+        await sink.connect()
+        retval = await write(sink, {old: None, **new})
+        assert [False, *(entry is NO_PORT for entry in new.values())] == (retval < 0).tolist()
+        assert {key: entry for key, entry in new.items() if entry is not NO_PORT} == await own_rows(sink)
+
+    run(fake, scenario)
+
+
+def test_what_is_removed_goes_after_what_is_added_whatever_its_length() -> None:
+    keys = [Key.parse(f"2001:db8:{part}::/{length}") for part, length in enumerate((48, 32, 64, 32, 48))]
+    gone = NO_ENTRY
+    order = covers_first(Plan(Keys.of(keys), np.array([0, gone, 0, 0, gone], np.int32)))
+    assert [3, 0, 2, 1, 4] == order.tolist()
 
 
 def test_rows_of_a_table_that_was_removed_are_refused_and_then_written(wire: FakePlane | VppPlane) -> None:

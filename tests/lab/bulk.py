@@ -37,12 +37,14 @@ def prefixes_of_vppctl(count: int) -> list[Key]:
 
 
 def prefixes6(count: int) -> list[Key]:
-    """Return different IPv6 prefixes of 2000::/3, mostly /48."""
-    lengths = [48, 48, 32, 44, 48, 40, 48, 36]
+    """Return different IPv6 prefixes of 2000::/3: /32, as they are allocated, and parts of each, mostly /48."""
+    lengths = [32, 48, 48, 44, 48, 40, 48, 36]
 
     def prefix(number: int) -> Key:
-        length = lengths[number % 8]
-        address = 0x2000 << 112 | (number * 0x9E3779B97F4A7C15 & 0x1FFFFFFFFFFFFFFF) << 64
+        length, allocation = lengths[number % 8], number // 8
+        upper = 0x2000 << 16 | allocation * 0x9E3779B1 & 0x1FFFFFFF
+        lower = number * 0x9E3779B97F4A7C15 >> 16 & 0xFFFFFFFF
+        address = upper << 96 | lower << 64
         return Key(254, AF_INET6, address >> 128 - length << 128 - length, length)
 
     return _different(map(prefix, itertools.count()), count)
