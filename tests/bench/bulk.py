@@ -121,8 +121,8 @@ async def _prepared(path: str, keys: list[Key], family: int) -> float:
         for gateway in gateways(family, GROUPS)
     ]
     column = Keys.of(keys)
-    order = column.order()
-    taken_s = await timed_apply(fib, Plan(column.take(order), np.resize(np.array(numbers, np.int32), len(keys))[order]))
+    plan = Plan(column, np.resize(np.array(numbers, np.int32), len(keys)))
+    taken_s = await timed_apply(fib, plan.take(column.order()))
     await fib.close()
     return taken_s
 
