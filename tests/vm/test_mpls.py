@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.kernel.mirror import Mirror, Path
@@ -96,7 +98,8 @@ def test_routes_push_labels_in_both_families(site: Site) -> None:
     site.router.ip(f"route add {P} encap mpls 300/301 via 10.0.0.2")
     site.router.ip(f"-6 route add {P6} encap mpls 300 via 2001:db8:1::2")
     site.mirror.settle()
-    assert ":[300:64:0:neos][301:64:0:eos]" in site.plane.vpp.ctl(f"show ip fib {P}")
+    pushed = r"mpls-label\[uniform-mode,@\d+\]:\[300:64:0:neos\]\[301:64:0:eos\]"
+    assert re.search(pushed, site.plane.vpp.ctl(f"show ip fib {P}"))
     assert ":[300:64:0:eos]" in site.plane.vpp.ctl(f"show ip6 fib {P6}")
     assert [] == site.disagreements()
     site.router.ip(f"route replace {P} via 10.0.0.2")
