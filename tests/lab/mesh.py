@@ -37,6 +37,7 @@ OPTIONS = Options(multihop=True, bfd=False)
 """Members are not neighbours here; BFD costs more than two processors have when a mesh is large."""
 
 _SAME_MOMENT_S = 0.01
+"""BIRD reads its two clocks a little apart from each other, and from when we read ours."""
 _GATEWAY4, _GATEWAY6 = "169.254.0.1", "fe80::1"
 
 
@@ -102,19 +103,23 @@ class MeshMember:
         )
 
     def sessions(self) -> dict[str, tuple[str, float]]:
-        """Return protocol → (state of the session, since when as Unix time)."""
+        """Return protocol → (state of the session, since when in seconds of the monotonic clock).
+
+        BIRD keeps moments in that clock and tells them in the wall clock of now, which may be set meanwhile.
+        """
         rows = (line.split() for line in self.bird.ctl("show protocols").splitlines())
+        told_by = time.time() - time.monotonic()
         return {
-            row[0]: (row[6] if len(row) > 6 else row[3], datetime.fromisoformat(f"{row[4]} {row[5]}").timestamp())
+            row[0]: (
+                row[6] if len(row) > 6 else row[3],
+                datetime.fromisoformat(f"{row[4]} {row[5]}").timestamp() - told_by,
+            )
             for row in rows
             if row[1] == "BGP"
         }
 
     def restarted(self, before: dict[str, tuple[str, float]]) -> set[str]:
-        """Return the sessions of ``before`` that are gone or have begun anew.
-
-        BIRD reckons ``since`` back from a monotonic clock, to some microseconds.
-        """
+        """Return the sessions of ``before`` that are gone or have begun anew."""
         now = self.sessions()
         return {
             name for name, (_, since) in before.items() if name not in now or abs(now[name][1] - since) > _SAME_MOMENT_S
@@ -127,7 +132,7 @@ class MeshMember:
     def kernel(self, family: int = 4) -> dict[str, str]:
         """Return prefix → gateway of the routes that BIRD has put into its kernel."""
         rows = self.namespace.ip_json(f"-{family} route show proto bird")
-        return {row["dst"]: row["gateway"] for row in rows}
+        return {row["dst"]: row["gateway"] for row in rows if "gateway" in row}  # else unreachable, for a while
 
     def updates(self) -> dict[str, list[int]]:
         """Return protocol → how many updates it has had from its peer, one number a channel."""
