@@ -24,14 +24,14 @@ class Bird:
         self.socket = lab.folder / f"bird-{namespace.label}.sock"
         self.process: Process | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it and return when it answers."""
-        self.launch()
+        self.launch(*options)
         self.wait()
 
-    def launch(self) -> None:
+    def launch(self, *options: str) -> None:
         """Start it and return at once."""
-        command = (self.release.bird, "-f", "-c", str(self.config), "-s", str(self.socket))
+        command = (self.release.bird, "-f", "-c", str(self.config), "-s", str(self.socket), *options)
         self.process = self.namespace.start(*command, log="bird")
 
     def wait(self) -> None:

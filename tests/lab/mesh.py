@@ -38,7 +38,7 @@ OPTIONS = Options(multihop=True, bfd=False)
 
 _SAME_MOMENT_S = 0.01
 """BIRD reads its two clocks a little apart from each other, and from when we read ours."""
-_GATEWAY4, _GATEWAY6 = "169.254.0.1", "fe80::1"
+GATEWAY4, GATEWAY6 = "169.254.0.1", "fe80::1"
 
 
 class MeshMember:
@@ -208,8 +208,8 @@ class Mesh:
         yield f"link add name {link} type veth peer name eth0 netns {one.namespace.name}"
         yield f"link set {link} addrgenmode none"
         yield f"link set {link} up"
-        yield f"addr add {_GATEWAY4}/32 dev {link}"
-        yield f"addr add {_GATEWAY6}/64 dev {link} nodad"
+        yield f"addr add {GATEWAY4}/32 dev {link}"
+        yield f"addr add {GATEWAY6}/64 dev {link} nodad"
         for address in (one.member.address4, one.member.address6):
             if address is not None:
                 yield f"route add {address} dev {link}"
@@ -221,11 +221,11 @@ class Mesh:
     def _connect(one: MeshMember) -> None:
         lines = ["link set eth0 up"]
         if one.member.address4 is not None:
-            lines += [f"addr add {one.member.address4}/32 dev eth0", f"route add {_GATEWAY4} dev eth0",
-                      f"route add default via {_GATEWAY4} dev eth0 onlink src {one.member.address4}"]  # fmt: skip
+            lines += [f"addr add {one.member.address4}/32 dev eth0", f"route add {GATEWAY4} dev eth0",
+                      f"route add default via {GATEWAY4} dev eth0 onlink src {one.member.address4}"]  # fmt: skip
         if one.member.address6 is not None:
             lines += [f"addr add {one.member.address6}/128 dev eth0 nodad",
-                      f"route add default via {_GATEWAY6} dev eth0 onlink src {one.member.address6}"]  # fmt: skip
+                      f"route add default via {GATEWAY6} dev eth0 onlink src {one.member.address6}"]  # fmt: skip
         lines += [f"addr add {prefix[1]}/{prefix.max_prefixlen} dev lo" for prefix in one.member.pods]
         one.namespace.ip_batch(lines)
 

@@ -321,6 +321,7 @@ class _Writer:
             kernel_table=str(options.kernel_table),
             kernel_metric=str(options.kernel_metric),
             scan_time_s=str(options.scan_time_s),
+            graceful_restart="graceful restart;" if options.graceful_restart else "",
             merge_paths=f"merge paths on limit {options.merge_paths};" if options.merge_paths > 1 else "",
             learn="learn;" if wanted != "none" else "",
             **{"import": wanted},
