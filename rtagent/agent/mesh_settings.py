@@ -84,7 +84,7 @@ class BgpSettings:
     bfd_multiplier: int = 3
     graceful_restart: bool = True
     graceful_restart_time_s: int = 120
-    graceful_restart_wait_s: int = 30
+    graceful_restart_wait_s: int = 10
     """How long BIRD, just started, waits for its peers before it touches the kernel."""
     add_path: bool = False
     """RFC 7911, towards and from reflectors: more than one path of a prefix."""

@@ -140,7 +140,7 @@ def test_a_bird_that_dies_is_back_before_a_packet_or_a_route_is_lost(bird_releas
     with Lab() as lab:
         site = Mesh(lab, mesh(2), bird_release)
         for one in site.members.values():
-            # Up to 3.4 at least, 3.x takes away what it could merge, and puts it back at once.
+            # Up to 3.4 at least, 3.x takes away what it could merge, and puts it back (docs/decisions/0016).
             one.options = replace(one.options, scan_time_s=2, merge_paths=16 if bird_release.version < (3,) else 1)
         site.start()
         site.wait()

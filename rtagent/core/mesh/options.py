@@ -62,7 +62,7 @@ class Options:
     bfd_multiplier: int = 3
     graceful_restart: bool = True
     graceful_restart_time_s: int = 120
-    graceful_restart_wait_s: int = 30
+    graceful_restart_wait_s: int = 10
     """How long a BIRD that has just started waits for its peers before it publishes; its own default is 240 s."""
     add_path: bool = False
     """RFC 7911, in both directions, on sessions with reflectors."""
