@@ -46,7 +46,7 @@ def unnoticed(site: Mesh, *, besides: str = "nothing") -> Iterator[None]:
         ping.wait_for(lambda ping=ping: answered(ping), "the first answer")
     yield
     for ping in pings:
-        number = max(answered(ping)) + 1
+        number = answered(ping)[-1] + 1
         ping.wait_for(lambda ping=ping, number=number: number in answered(ping), "another answer")
     lost = {
         name: [
@@ -57,15 +57,15 @@ def unnoticed(site: Mesh, *, besides: str = "nothing") -> Iterator[None]:
     }  # fmt: skip
     assert {name: [] for name in site.members} == lost
     for ping in pings:
-        numbers = set(range(1, max(answered(ping)) + 1))
+        sent = list(range(1, answered(ping)[-1] + 1))
         with suppress(TimeoutError):  # what did not come is shown below; on a busy machine one answer overtakes another
-            ping.wait_for(lambda ping=ping, numbers=numbers: numbers <= answered(ping), "the answers", 5)
-        assert set() == numbers - answered(ping)
+            ping.wait_for(lambda ping=ping, sent=sent: sent == answered(ping)[: len(sent)], "the answers", 5)
+        assert sent == answered(ping)[: len(sent)]
 
 
-def answered(ping: Process) -> set[int]:
-    """Return the numbers of the answers so far."""
-    return {int(number) for number in re.findall(r"bytes from .* icmp_seq=(\d+) ", ping.text())}
+def answered(ping: Process) -> list[int]:
+    """Return the numbers of the answers so far, sorted."""
+    return sorted(int(number) for number in re.findall(r"bytes from .* icmp_seq=(\d+) ", ping.text()))
 
 
 def go(site: Mesh, target: Callable[[MeshMember], Target]) -> None:
